@@ -1,0 +1,99 @@
+"""Finds blocks: in this folder, in folders that the user names, in installed packages."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from ._errors import BranchworkError, Problem, SpecError
+
+ENTRY_POINT_GROUP = "branchwork.blocks"
+_NOT_BLOCKS = frozenset({"testing"})
+
+
+def load_shipped_blocks() -> None:
+    """Imports every public file of this folder but ``testing.py``; each registers its block."""
+    folder = Path(__file__).parent
+    for info in pkgutil.iter_modules([str(folder)]):
+        if not info.name.startswith("_") and info.name not in _NOT_BLOCKS:
+            importlib.import_module(f"blocks.{info.name}")
+
+
+def load_installed_blocks() -> None:
+    """Imports the blocks that installed packages offer under ``branchwork.blocks``.
+
+    Raises:
+        SpecError: If one of them cannot be imported; the package is named.
+    """
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            point.load()
+        except Exception as error:
+            package = point.dist.name if point.dist else "an installed package"
+            raise SpecError(
+                Problem(
+                    where=f"entry point {point.name} of {package}",
+                    rule="a block must import without an error",
+                    got=f"{type(error).__name__}: {error}",
+                    do=f"mend or uninstall {package}",
+                )
+            ) from error
+
+
+def load_block_folder(folder: Path) -> tuple[str, ...]:
+    """Imports every public Python file of a folder; each may register blocks.
+
+    A file is imported once, however often its folder is named.
+
+    Returns:
+        The names of the files imported, without ``.py``.
+
+    Raises:
+        BranchworkError: If there is no such folder, or one of its files fails; nothing that the
+            broken file registered stays.
+    """
+    if not folder.is_dir():
+        raise BranchworkError(
+            Problem(
+                where="--blocks",
+                rule="block files are read from a folder",
+                got=repr(str(folder)),
+                do="name a folder that exists",
+            )
+        )
+    files = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
+    for path in files:
+        _load_file(path.resolve())
+    return tuple(path.stem for path in files)
+
+
+def _load_file(path: Path) -> None:
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    name = f"_branchwork_blocks_{digest}_{path.stem}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BranchworkError:
+        del sys.modules[name]
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        raise SpecError(
+            Problem(
+                where=str(path),
+                rule="a block file must import without an error",
+                got=f"{type(error).__name__}: {error}",
+                do="mend the file, or move it out of the folder",
+            )
+        ) from error
