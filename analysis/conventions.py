@@ -11,9 +11,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
-from blocks import Op
+from blocks import Op, num_weights
 
-_MULTIPLYING = frozenset({"convolution", "conv_transpose", "linear", "addmm", "mm", "bmm"})
+_CONVOLUTIONS = frozenset({"convolution", "conv_transpose"})
+_MATRIX_PRODUCTS = frozenset({"linear", "addmm", "mm", "baddbmm", "bmm"})
 
 
 def macs(ops: Iterable[Op]) -> int:
@@ -26,7 +27,7 @@ def macs(ops: Iterable[Op]) -> int:
 
 def params(ops: Iterable[Op]) -> int:
     """Learnable values; a module that runs twice is counted once."""
-    return sum({op.address: op.num_weights for op in ops if op.weights}.values())
+    return num_weights(ops)
 
 
 def paper(ops: Iterable[Op]) -> int:
@@ -77,7 +78,10 @@ CONVENTIONS: dict[str, Callable[[Sequence[Op]], int]] = {
 
 
 def _op_macs(op: Op) -> int:
-    if op.kind not in _MULTIPLYING or not op.weights:
+    if op.kind in _MATRIX_PRODUCTS:
+        # Activations stand on the left: their last side is the one that is summed over.
+        return math.prod(op.out) * op.ins[0][-1]
+    if op.kind not in _CONVOLUTIONS:
         return 0
     weight = math.prod(op.weights[0])
     positions = op.ins[0][1:] if op.kind == "conv_transpose" else op.out[1:]
@@ -85,7 +89,7 @@ def _op_macs(op: Op) -> int:
 
 
 def _paper_rule(op: Op) -> int:
-    if op.kind in {"convolution", "conv_transpose"}:
+    if op.kind in _CONVOLUTIONS:
         bias = math.prod(op.out) if len(op.weights) > 1 else 0
         return _op_macs(op) + bias
     if op.module == "AdaptiveAvgPool2d":

@@ -22,7 +22,7 @@ from ._errors import (
     did_you_mean,
     join_address,
 )
-from ._fields import FieldInfo, choice, fields_of, required
+from ._fields import FieldInfo, choice, fields_of, mismatch, required
 from ._layers import (
     BlockSpec,
     BranchBlock,
@@ -33,7 +33,7 @@ from ._layers import (
     Ins,
     LayerSpec,
 )
-from ._ops import Op, Tape
+from ._ops import Op, Tape, num_weights
 from ._parts import (
     Activation,
     Chain,
@@ -93,6 +93,8 @@ __all__ = [
     "layer_from_dict",
     "layer_to_dict",
     "load_block_folder",
+    "mismatch",
+    "num_weights",
     "pointwise",
     "record_ops",
     "register_block",

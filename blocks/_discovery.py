@@ -7,10 +7,12 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from ._errors import BranchworkError, Problem, SpecError
+from ._slots import SLOTS
 
 ENTRY_POINT_GROUP = "branchwork.blocks"
 _NOT_BLOCKS = frozenset({"testing"})
@@ -31,18 +33,12 @@ def load_installed_blocks() -> None:
         SpecError: If one of them cannot be imported; the package is named.
     """
     for point in entry_points(group=ENTRY_POINT_GROUP):
+        package = point.dist.name if point.dist else "an installed package"
         try:
             point.load()
         except Exception as error:
-            package = point.dist.name if point.dist else "an installed package"
-            raise SpecError(
-                Problem(
-                    where=f"entry point {point.name} of {package}",
-                    rule="a block must import without an error",
-                    got=f"{type(error).__name__}: {error}",
-                    do=f"mend or uninstall {package}",
-                )
-            ) from error
+            where = f"entry point {point.name} of {package}"
+            raise _broken(where, error, f"mend or uninstall {package}") from error
 
 
 def load_block_folder(folder: Path) -> tuple[str, ...]:
@@ -81,19 +77,31 @@ def _load_file(path: Path) -> None:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    registered = {slot: [entry.name for entry in registry] for slot, registry in SLOTS.items()}
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BranchworkError:
-        del sys.modules[name]
-        raise
     except Exception as error:
         del sys.modules[name]
-        raise SpecError(
-            Problem(
-                where=str(path),
-                rule="a block file must import without an error",
-                got=f"{type(error).__name__}: {error}",
-                do="mend the file, or move it out of the folder",
-            )
-        ) from error
+        for slot, registry in SLOTS.items():
+            for entry in list(registry):
+                if entry.name not in registered[slot]:
+                    registry.remove(entry.name)
+        advice = "mend the file, or move it out of the folder"
+        raise _broken(str(path), error, advice) from error
+
+
+def _broken(where: str, error: Exception, advice: str) -> SpecError:
+    """Says that a block did not import; what Branchwork itself objected to stays as it was said."""
+    if isinstance(error, BranchworkError):
+        return SpecError(
+            [replace(problem, where=f"{where}: {problem.where}") for problem in error.problems]
+        )
+    return SpecError(
+        Problem(
+            where=where,
+            rule="a block must import without an error",
+            got=f"{type(error).__name__}: {error}",
+            do=advice,
+        )
+    )

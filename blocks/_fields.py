@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import cache
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ def choice(default: T, *, among: tuple[T, ...] = (), help: str = "") -> T:  # no
         help: One line for the catalogue.
     """
     metadata = {"among": among, "help": help}
-    return typing.cast("T", dataclasses.field(default=default, metadata=metadata))
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def required(cls: type[T], *, help: str = "") -> T:  # noqa: A002
@@ -57,9 +58,13 @@ class FieldInfo:
     help: str
 
 
-@cache
 def fields_of(cls: type[Any]) -> tuple[FieldInfo, ...]:
     """Returns the declared fields of a spec class."""
+    return _fields_of(typing.cast("Hashable", cls))
+
+
+@cache
+def _fields_of(cls: Any) -> tuple[FieldInfo, ...]:  # noqa: ANN401 - a class, which is hashable
     hints = typing.get_type_hints(cls)
     return tuple(
         FieldInfo(
@@ -77,7 +82,7 @@ def field_problems(spec: object) -> Iterator[Problem]:
     """Yields a problem for every field whose value does not fit its declaration."""
     for info in fields_of(type(spec)):
         value = getattr(spec, info.name)
-        expected = _mismatch(info, value)
+        expected = mismatch(info, value)
         if expected:
             yield Problem(
                 where="",
@@ -87,16 +92,23 @@ def field_problems(spec: object) -> Iterator[Problem]:
             )
 
 
-def _mismatch(info: FieldInfo, value: object) -> str:
-    """Returns what the field should have been, or "" if the value fits."""
+def mismatch(info: FieldInfo, value: object) -> str:
+    """Returns what the field should have been, or "" if the value fits.
+
+    Nothing is coerced: 1.0 is no whole number and 1 is not true, so equal specs are equal text.
+    """
     if info.type is bool:
         return "" if isinstance(value, bool) else "true or false"
     if info.type is int:
-        return "" if _is_count(value) else "a whole number of at least 1"
+        declared = type(value) is int and value in info.among
+        return "" if declared or _is_count(value) else "a whole number of at least 1"
+    if info.type is float:
+        fits = isinstance(value, float) and math.isfinite(value)
+        return "" if fits else "a number with a decimal point"
     if info.type is str:
         return "" if value in info.among else f"one of {', '.join(map(repr, info.among))}"
     if info.type == tuple[int, ...]:
-        fits = isinstance(value, tuple) and value and all(map(_is_count, value))
+        fits = isinstance(value, tuple) and len(value) > 0 and all(map(_is_count, value))
         return "" if fits else "a list of whole numbers of at least 1"
     return ""
 

@@ -9,6 +9,7 @@ spec alone or recorded from a real execution.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ._errors import join_address
@@ -187,6 +188,15 @@ class Tape:
         """Concatenation of two equal halves followed by a channel shuffle with two groups."""
         self.write("stack", (x, y), (x[0], 2, *x[1:]))
         return (2 * x[0], *x[1:])
+
+
+def num_weights(ops: Iterable[Op]) -> int:
+    """Learnable values that operations use; those of a module that runs twice count once."""
+    return sum(
+        math.prod(shape)
+        for _, _, shapes in {(op.address, op.kind, op.weights) for op in ops}
+        for shape in shapes
+    )
 
 
 ACTIVATION_KINDS = {"ReLU": "relu", "ReLU6": "relu6", "Sigmoid": "sigmoid"}

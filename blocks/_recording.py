@@ -44,9 +44,13 @@ def record_ops(module: nn.Module, inputs: Sequence[Tensor], *, as_list: bool) ->
         as_list: Whether the module takes its inputs as one list (every layer of ours) or as
             separate arguments.
     """
-    # A copy on the meta device costs no memory: parameters become shapes.
-    with torch.device("meta"):
-        meta = copy.deepcopy(module).to("meta").eval()
+    # The copy's parameters and buffers are shapes alone, so it costs no memory.
+    shapes: dict[int, Any] = {
+        id(parameter): nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=False)
+        for parameter in module.parameters()
+    }
+    shapes |= {id(buffer): torch.empty_like(buffer, device="meta") for buffer in module.buffers()}
+    meta = copy.deepcopy(module, shapes).eval()
     arguments = [torch.empty_like(x, device="meta") for x in inputs]
     recorder = _Recorder(meta)
     with torch.no_grad(), recorder.following_modules(), recorder:
@@ -54,16 +58,19 @@ def record_ops(module: nn.Module, inputs: Sequence[Tensor], *, as_list: bool) ->
     return tuple(recorder.ops)
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorch declares it
     """Appends an ``Op`` for each call that touches memory."""
 
     def __init__(self, module: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.ops: list[Op] = []
         self._module = module
         self._stack: list[tuple[str, nn.Module]] = []
-        self._weights = {id(parameter) for parameter in module.parameters()}
-        self._buffers = {id(buffer) for buffer in module.buffers()}
+        # A view of a parameter, such as gamma.view(1, -1, 1, 1), is that parameter.
+        self._weights = {
+            _storage(parameter): tuple(parameter.shape) for parameter in module.parameters()
+        }
+        self._buffers = {_storage(buffer) for buffer in module.buffers()}
 
     @contextmanager
     def following_modules(self) -> Iterator[None]:
@@ -90,7 +97,7 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self,
         func: Any,  # noqa: ANN401 - PyTorch's signature
-        types: Any,  # noqa: ANN401, ARG002
+        types: Any,  # noqa: ANN401
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
@@ -103,11 +110,12 @@ class _Recorder(TorchDispatchMode):
 
     def _note(self, name: str, args: tuple[Any, ...], result: Any) -> None:  # noqa: ANN401
         tensors = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
-        weights = tuple(tuple(t.shape) for t in tensors if id(t) in self._weights)
+        storages = [_storage(tensor) for tensor in tensors]
+        weights = tuple(self._weights[key] for key in storages if key in self._weights)
         ins = tuple(
-            _without_batch(t)
-            for t in tensors
-            if id(t) not in self._weights and id(t) not in self._buffers
+            _without_batch(tensor)
+            for tensor, key in zip(tensors, storages, strict=True)
+            if key not in self._weights and key not in self._buffers
         )
         outs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         address, module = self._stack[-1] if self._stack else ("", self._module)
@@ -148,4 +156,10 @@ def _window(name: str, args: tuple[Any, ...]) -> int:
 
 
 def _without_batch(tensor: Tensor) -> Shape:
-    return tuple(tensor.shape[1:])
+    """Drops the batch of one; the heads or tokens that reshaping put first are kept."""
+    has_batch = tensor.dim() > 0 and tensor.shape[0] == 1
+    return tuple(tensor.shape[1:] if has_batch else tensor.shape)
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 - meta tensors have no address

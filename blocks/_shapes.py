@@ -44,7 +44,7 @@ class ImageSize:
         Raises:
             BranchworkError: If the text is anything else.
         """
-        match = re.fullmatch(r"\s*(\d+)\s*[xX×]\s*(\d+)\s*", text)
+        match = re.fullmatch(r"\s*(\d+)\s*[xX\u00d7]\s*(\d+)\s*", text)
         if match is None:
             raise BranchworkError(
                 Problem(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
@@ -65,16 +65,15 @@ class ConditionalChannelWeighting(CrossBranchBlock):
         if not self.spatial:
             object.__setattr__(self, "spatial_reduce_ratio", 4)
 
+    @property
+    def independent_branches(self) -> bool:
+        """Whether the weighting across the branches is switched off."""
+        return not self.cross_resolution
+
     def problems(self, ins: Ins) -> tuple[Problem, ...]:
         """Asks for halves on every branch."""
         return tuple(
-            Problem(
-                rule=problem.rule,
-                got=problem.got,
-                do=problem.do,
-                branch=index,
-                stride=shape.stride,
-            )
+            replace(problem, branch=index, stride=shape.stride)
             for index, shape in enumerate(ins)
             for problem in even_channels_problems(shape.channels)
         )

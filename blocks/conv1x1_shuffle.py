@@ -22,6 +22,8 @@ from blocks import (
     register_block,
 )
 
+_NUM_CONV1X1 = (0, 1, 2)
+
 
 @register_block("conv1x1_shuffle", aliases=("naive_lite_hrnet",))
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class Conv1x1Shuffle(BranchBlock):
         Every branch (N, C_b, H/s_b, W/s_b) in and out, C_b even.
     """
 
-    num_conv1x1: int = choice(2, among=(0, 1, 2), help="1x1 convolutions kept: 2, 1 or 0")
+    num_conv1x1: int = choice(2, among=_NUM_CONV1X1, help="1x1 convolutions kept: 2, 1 or 0")
 
     def __post_init__(self) -> None:
         """Checks that ``num_conv1x1`` is 0, 1 or 2.
@@ -51,7 +53,8 @@ class Conv1x1Shuffle(BranchBlock):
         Raises:
             SpecError: If it is not.
         """
-        if isinstance(self.num_conv1x1, bool) or self.num_conv1x1 not in (0, 1, 2):
+        super().__post_init__()
+        if self.num_conv1x1 not in _NUM_CONV1X1:
             raise SpecError(
                 Problem(
                     rule="field 'num_conv1x1' must be 0, 1 or 2",

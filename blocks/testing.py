@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 from collections.abc import Iterable, Sequence
@@ -15,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ._codec import layer_from_dict, layer_to_dict
+from ._errors import SpecError
+from ._fields import fields_of
 from ._layers import BlockSpec, Ins, LayerSpec
-from ._ops import Op
+from ._ops import Op, Tape, num_weights
 from ._recording import record_ops
 from ._registry import Registry, Slot
 from ._shapes import BranchShape, ImageSize
@@ -44,6 +45,7 @@ def check_block(block: BlockSpec, ins: Sequence[Ins] = DEFAULT_INS) -> None:
 
     Raises:
         AssertionError: If the contract is broken.
+        SpecError: If the block is not registered.
     """
     for branches in ins:
         assert block.out_shapes(branches) == branches, (
@@ -56,12 +58,14 @@ def check_block(block: BlockSpec, ins: Sequence[Ins] = DEFAULT_INS) -> None:
 def check_layer(registry: Registry[LayerSpec], layer: LayerSpec, ins: Iterable[Ins]) -> None:
     """Checks that a layer of any slot keeps the contract of layers.
 
-    * Equal data, equal spec: it survives the way through JSON, is hashable and frozen.
+    * Equal data, equal spec: it survives the way through JSON, is hashable and frozen, and
+      refuses values that its fields do not declare.
     * Its module puts out what ``out_shapes`` says, also in train mode, batch 2, finite values.
     * Inputs are left as they were, bit for bit.
     * Every parameter receives a gradient.
     * Building twice under one seed gives equal modules; building has no memory.
-    * Its closed-form operations are those that its module executes, one by one, in order.
+    * Its closed-form operations are those that its module executes, one by one, in order; they
+      end in the shapes that ``out_shapes`` says, and name every parameter once.
 
     Args:
         registry: The registry of the slot.
@@ -80,15 +84,31 @@ def check_layer(registry: Registry[LayerSpec], layer: LayerSpec, ins: Iterable[I
 
 
 def _check_data(registry: Registry[LayerSpec], layer: LayerSpec) -> None:
-    assert dataclasses.is_dataclass(layer), f"{layer} must be a dataclass"
-    assert type(layer).__dataclass_params__.frozen, (  # type: ignore[attr-defined]
-        f"{layer} must be frozen"
-    )
-    assert isinstance(hash(layer), int)
+    name = type(layer).__name__
+    params = vars(type(layer)).get("__dataclass_params__")
+    assert params is not None, f"{name} needs its own @dataclass(frozen=True, kw_only=True)"
+    assert params.frozen, f"{name} must be frozen"
+    assert type(layer).__hash__ is not None, f"{name} must be hashable"
     data = layer_to_dict(registry, layer)
     again = layer_from_dict(registry, json.loads(json.dumps(data)), "check")
     assert again == layer, f"{layer} comes back from JSON as {again}"
-    assert (type(layer).__doc__ or "").strip(), f"{type(layer).__name__} needs a docstring"
+    assert hash(again) == hash(layer), f"{layer} has another hash when it comes back from JSON"
+    # A dataclass without a docstring gets its signature for one.
+    doc = (type(layer).__doc__ or "").strip()
+    assert doc, f"{name} needs a docstring"
+    assert not doc.startswith(f"{name}("), f"{name} needs a docstring"
+    for info in fields_of(type(layer)):
+        assert _is_refused(registry, {**data, info.name: None}), (
+            f"{name} takes null for its field {info.name!r}: call super().__post_init__()"
+        )
+
+
+def _is_refused(registry: Registry[LayerSpec], data: dict[str, object]) -> bool:
+    try:
+        layer_from_dict(registry, data, "check")
+    except SpecError:
+        return True
+    return False
 
 
 def _check_module(layer: LayerSpec, ins: Ins) -> None:
@@ -120,8 +140,9 @@ def _check_gradients(layer: LayerSpec, module: nn.Module, ins: Ins) -> None:
     outs = module(_inputs(ins, batch=2))
     # A fixed random direction: a plain sum is blind to what batch norm takes away.
     generator = torch.Generator().manual_seed(1)
-    total = torch.stack([(out * torch.randn(out.shape, generator=generator)).sum() for out in outs])
-    total.sum().backward()
+    totals = [(out * torch.randn(out.shape, generator=generator)).sum() for out in outs]
+    # Branches that pass through untouched depend on no parameter.
+    torch.autograd.backward([total for total in totals if total.requires_grad])
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None, f"{layer}: no gradient reaches {name}"
         assert bool(parameter.grad.isfinite().all()), f"{layer}: {name} has a gradient of NaN"
@@ -129,10 +150,20 @@ def _check_gradients(layer: LayerSpec, module: nn.Module, ins: Ins) -> None:
 
 def _check_ops(layer: LayerSpec, ins: Ins) -> None:
     closed = layer.ops(ins, _SIZE)
-    executed = record_ops(layer.build(ins), _inputs(ins, batch=1), as_list=True)
+    module = layer.build(ins)
+    executed = record_ops(module, _inputs(ins, batch=1), as_list=True)
     assert closed == executed, f"{layer} on {ins}: {first_difference(closed, executed)}"
-    # What trace says goes out must be what out_shapes says.
     assert layer.ops(ins, _SIZE) == closed, f"{layer}: its operations differ from call to call"
+
+    expected = tuple(shape.at(_SIZE) for shape in layer.out_shapes(ins))
+    traced = layer.trace(Tape(), ins, [shape.at(_SIZE) for shape in ins])
+    assert traced == expected, f"{layer}: out_shapes says {expected}, trace gives {traced}"
+
+    counted = num_weights(closed)
+    held = sum(parameter.numel() for parameter in module.parameters())
+    assert counted == held, (
+        f"{layer}: its operations use {counted} learnable values, its module holds {held}"
+    )
 
 
 def first_difference(closed: Sequence[Op], executed: Sequence[Op]) -> str:

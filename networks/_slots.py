@@ -10,9 +10,7 @@ from blocks import SLOTS, LayerSpec, Slot
 L = TypeVar("L", bound=LayerSpec)
 
 
-def register_kind(
-    slot: Slot, name: str, *, revision: int = 1
-) -> Callable[[type[L]], type[L]]:
+def register_kind(slot: Slot, name: str, *, revision: int = 1) -> Callable[[type[L]], type[L]]:
     """Registers a stem, transition, fusion, aggregator or head.
 
     Args:

@@ -137,7 +137,7 @@ def _read_group(reader: _Reader, data: object, where: str) -> GroupSpec | None:
     if not all(isinstance(branch, int) and not isinstance(branch, bool) for branch in branches):
         reader.problem(f"{where}.branches", "branches are whole numbers", branches, "write [0, 1]")
         return None
-    if block is None or not branches:
+    if block is None:
         return None
     return reader.attempt(
         where,

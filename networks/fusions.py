@@ -230,14 +230,14 @@ class _ReleasedSum(nn.Module):
 
     def forward(self, xs: list[Tensor]) -> list[Tensor]:
         first = xs[0] * 2
-        for j, path in self._into(0).items():
-            first = first + path(xs[int(j)])
+        for source, path in self._into(0).items():
+            first = first + path(xs[int(source)])
         sums = [first]
         for i in range(1, len(xs)):
             paths = self._into(i)
             total = paths["0"](first) * 2
-            for j in range(1, len(xs)):
-                total = total + (xs[j] if j == i else paths[str(j)](xs[j]))
+            for j, x in enumerate(xs[1:], start=1):
+                total = total + (x if j == i else paths[str(j)](x))
             sums.append(total)
         if self.training:
             for norm in self._doubled_norms():

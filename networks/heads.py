@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from blocks import BranchShape, Conv, Ins, LayerSpec, Shape, Slot, Tape, choice
+from blocks import BranchShape, Conv, Ins, LayerSpec, Problem, Shape, Slot, Tape, choice
 from networks._slots import register_kind
 from networks.stems import OneBranch
 
@@ -58,6 +58,21 @@ class DeconvHeatmapHead(Head):
 
     num_deconvs: int = choice(3, among=(1, 2, 3), help="how often the resolution is doubled")
     channels: int = choice(256, among=(64, 128, 256), help="channels between the deconvolutions")
+
+    def problems(self, ins: Ins) -> tuple[Problem, ...]:
+        """Asks for maps that are no finer than the image."""
+        stride = ins[0].stride
+        if stride % 2**self.num_deconvs == 0:
+            return ()
+        return (
+            Problem(
+                rule="the maps cannot be finer than the image",
+                got=f"{self.num_deconvs} deconvolutions",
+                do=f"use {stride.bit_length() - 1} or fewer, or the head 'heatmap'",
+                branch=0,
+                stride=stride,
+            ),
+        )
 
     def out_shapes(self, ins: Ins) -> Ins:
         """Returns the one branch of maps."""

@@ -21,7 +21,8 @@ def initialise(module: nn.Module, name: str, seed: int) -> None:
 
     ``published`` draws convolution weights from N(0, 0.001), as the released code of Lite-HRNet
     and HRNet does; ``kaiming`` from N(0, 2 / fan_out) (He et al., arXiv 1502.01852). Biases are
-    0, batch norms scale by 1 and shift by 0.
+    0, batch norms scale by 1 and shift by 0. Other layers, as blocks from elsewhere may have, are
+    drawn anew by their own rule.
 
     Args:
         module: The module, changed in place: that is what the function is for.
@@ -42,7 +43,9 @@ def initialise(module: nn.Module, name: str, seed: int) -> None:
         )
     generator = torch.Generator().manual_seed(seed)
     std_of = INITIALISATIONS[name]
-    with torch.no_grad():
+    # The global generator is left as it was found.
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         for part in module.modules():
             if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
                 # Drawn on the CPU, so that every device starts from the same weights.
@@ -52,6 +55,8 @@ def initialise(module: nn.Module, name: str, seed: int) -> None:
                     part.bias.zero_()
             elif isinstance(part, nn.BatchNorm2d):
                 part.reset_parameters()
+            elif callable(reset := getattr(part, "reset_parameters", None)):
+                reset()
 
 
 def _kaiming_std(weight: Tensor) -> float:

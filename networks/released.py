@@ -98,7 +98,7 @@ def load_released(path: Path | str, network: str = "lite_hrnet_30") -> Network:
         )
     theirs = _read(path)
     head = theirs.get(f"{_HEAD}.weight")
-    if head is None:
+    if head is None or head.dim() == 0:
         raise _misfit(path, network, f"no {_HEAD}.weight", "name a checkpoint with a 1x1 head")
     spec = PRESETS[network].make(head.shape[0])
     module = spec.build()
@@ -223,6 +223,9 @@ def _check_fit(
 def _misfit(path: Path, network: str, got: str, do: str) -> CheckpointError:
     return CheckpointError(
         Problem(
-            where=str(path), rule=f"the checkpoint must hold the weights of {network}", got=got, do=do
+            where=str(path),
+            rule=f"the checkpoint must hold the weights of {network}",
+            got=got,
+            do=do,
         )
     )

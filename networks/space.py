@@ -7,20 +7,35 @@ A row of choice indices picks one network. Free addresses are JSON paths of the 
 * ``widths``: the width of every branch, finest first.
 * ``block``, ``fusion``, ``depth``, ``units``: alike in every stage over several branches,
   or in one stage, as ``stages.1.block``.
+
+Where two addresses mean one place, the more special one decides. A place that the picked network
+does not have (the ratio of another block, a unit that was dropped) is left out.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from blocks import SLOTS, Problem, Slot, SpecError, StudyError, did_you_mean, fields_of
+from blocks import (
+    SLOTS,
+    FieldInfo,
+    Problem,
+    Slot,
+    SpecError,
+    StudyError,
+    did_you_mean,
+    fields_of,
+    layer_from_dict,
+    mismatch,
+)
 from networks.codec import spec_from_dict, spec_to_dict
 from networks.spec import NetworkSpec
 
@@ -34,7 +49,6 @@ _KIND_WORDS = {
     "aggregator": Slot.AGGREGATOR,
     "head": Slot.HEAD,
 }
-_COUNTS = ("branches", "depth", "units")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +95,14 @@ class SpecSpace:
         data = spec_to_dict(base)
         problems: list[Problem] = []
         dimensions: dict[str, Dimension] = {}
-        for pattern, written in free.items():
+        # The fewer wildcards, the more special; what is resolved last stands.
+        for pattern in sorted(free, key=lambda pattern: -pattern.count("*")):
+            written = free[pattern]
             addresses = list(_matches(data, pattern))
             if not addresses:
                 problems.append(_unknown_address(data, pattern))
             for address in addresses:
-                choices = _choices(data, address, written, free)
+                choices = _choices(data, address, written)
                 if isinstance(choices, Problem):
                     problems.append(choices)
                     break
@@ -128,8 +144,8 @@ class SpecSpace:
 def apply_choices(base: Data, picked: Mapping[str, Any]) -> Data:
     """Returns plain data of a network with values set at addresses; the base stays as it is.
 
-    The general comes before the special, kinds before their fields, what stands in a unit before
-    the number of units, and widths last.
+    The general comes before the special, and so kinds before their fields; then the numbers of
+    units and branches, which copy and drop what was set; widths last.
     """
     data = copy.deepcopy(base)
     for address in sorted(picked, key=_order):
@@ -138,15 +154,10 @@ def apply_choices(base: Data, picked: Mapping[str, Any]) -> Data:
 
 
 def _order(address: str) -> tuple[int, int, str]:
-    last = address.rsplit(".", 1)[-1]
-    if last == "widths" and address == "widths":
-        return (5, 0, address)
-    if address == "branches":
-        return (4, 0, address)
-    if last in {"depth", "units"} and "body" not in address:
-        return (3, len(address), address)
-    is_field = last not in _KIND_WORDS
-    return (1 if is_field else 0, address.count("."), address)
+    phase = 1 if address.endswith("units") else {"branches": 2, "widths": 3}.get(address, 0)
+    if address.endswith(".transition.widths"):
+        phase = 4
+    return (phase, address.count("."), address)
 
 
 def _setter(address: str) -> Callable[[Data, list[str], Any], None]:
@@ -180,12 +191,12 @@ def _everywhere(set_stage: Callable[[Data, Any], None]) -> Callable[[Data, list[
 def _set_block(stage: Data, value: Any) -> None:  # noqa: ANN401
     for unit in stage["units"]:
         for group in unit["body"]:
-            group["block"] = _of_kind(group["block"], value)
+            group["block"] = _of_kind(Slot.BLOCK, group["block"], value)
 
 
 def _set_fusion(stage: Data, value: Any) -> None:  # noqa: ANN401
     for unit in stage["units"]:
-        unit["fusion"] = _of_kind(unit["fusion"], value)
+        unit["fusion"] = _of_kind(Slot.FUSION, unit["fusion"], value)
 
 
 def _set_depth(stage: Data, value: Any) -> None:  # noqa: ANN401
@@ -196,8 +207,19 @@ def _set_depth(stage: Data, value: Any) -> None:  # noqa: ANN401
 
 def _set_units(stage: Data, value: int) -> None:
     units = stage["units"]
-    # A longer stage repeats its first unit: the last may put out fewer branches.
-    stage["units"] = [copy.deepcopy(units[0]) for _ in range(value - len(units))] + units[-value:]
+    if not units:
+        return
+    # A longer stage repeats its first unit, a shorter one drops its first: the last stays last,
+    # because it may put out fewer branches than those before it.
+    added = [copy.deepcopy(units[0]) for _ in range(value - len(units))]
+    for unit in added:
+        _put_out_every_branch(unit)
+    stage["units"] = added + units[-value:]
+
+
+def _put_out_every_branch(unit: Data) -> None:
+    if "outputs" in unit["fusion"]:
+        unit["fusion"]["outputs"] = "all"
 
 
 def _set_widths(data: Data, _: list[str], value: list[int]) -> None:
@@ -216,30 +238,36 @@ def _set_widths(data: Data, _: list[str], value: list[int]) -> None:
 
 
 def _set_branches(data: Data, _: list[str], value: int) -> None:
-    fewest = min((len(s["transition"]["widths"]) for s in _branching(data)), default=0)
-    if value < fewest or not fewest:
-        raise SpecError(
-            Problem(
-                where="branches",
-                rule=f"the base's first stage over several branches has {fewest}",
-                got=str(value),
-                do=f"write {fewest} or more",
-            )
-        )
+    problem = _too_few_branches(data, value)
+    if problem is not None:
+        raise SpecError(replace(problem, where="branches"))
     kept = [s for s in _stages(data) if len(s["transition"].get("widths", ())) <= value]
-    dropped = len(kept) < len(_stages(data))
-    if dropped:
-        # What the last stage puts out is what the aggregator and the head were made for.
-        _take_over_last_fusion(kept[-1], _stages(data)[-1])
-    while len(_branching({"stages": kept})[-1]["transition"]["widths"]) < value:
+    # What the last stage puts out is what the aggregator and the head were made for.
+    _take_over_outputs(kept[-1], _stages(data)[-1])
+    while len(kept[-1]["transition"]["widths"]) < value:
         kept.append(_grown(kept[-1]))
-        kept[-2]["units"] = [copy.deepcopy(kept[-2]["units"][0]) for _ in kept[-2]["units"]]
+        for unit in kept[-2]["units"]:
+            _put_out_every_branch(unit)
     data["stages"] = kept
 
 
-def _take_over_last_fusion(stage: Data, last: Data) -> None:
-    if stage["units"] and last["units"]:
-        stage["units"][-1]["fusion"] = copy.deepcopy(last["units"][-1]["fusion"])
+def _too_few_branches(data: Data, value: int) -> Problem | None:
+    fewest = min((len(s["transition"]["widths"]) for s in _branching(data)), default=0)
+    if value >= fewest:
+        return None
+    return Problem(
+        rule=f"the base's first stage over several branches has {fewest}",
+        got=str(value),
+        do=f"write {fewest} or more",
+    )
+
+
+def _take_over_outputs(stage: Data, last: Data) -> None:
+    if not stage["units"] or not last["units"]:
+        return
+    ours, theirs = stage["units"][-1]["fusion"], last["units"][-1]["fusion"]
+    if "outputs" in ours and "outputs" in theirs:
+        ours["outputs"] = theirs["outputs"]
 
 
 def _grown(stage: Data) -> Data:
@@ -254,28 +282,41 @@ def _grown(stage: Data) -> Data:
     return grown
 
 
-def _of_kind(current: Data, value: Any) -> Data:  # noqa: ANN401
-    """A kind's name keeps the fields that stand there if the kind stays."""
-    if isinstance(value, str):
-        return current if current["kind"] == value else {"kind": value}
-    return dict(value)
+def _of_kind(slot: Slot, current: Data, value: Any) -> Data:  # noqa: ANN401
+    """A kind's name keeps the fields that stand there if the kind stays.
+
+    Another kind keeps those that have no default, such as widths, and the number of outputs,
+    which the task decides.
+    """
+    if not isinstance(value, str):
+        return dict(value)
+    entry = SLOTS[slot].get(value)
+    if entry.name == current["kind"]:
+        return current
+    kept = {
+        info.name: current[info.name]
+        for info in fields_of(entry.cls)
+        if info.name in current
+        and (info.default is dataclasses.MISSING or info.name == "num_outputs")
+    }
+    return {"kind": entry.name, **kept}
 
 
 def _set_path(data: Data, path: list[str], value: Any) -> None:  # noqa: ANN401
     """Sets one place; one that this network does not have is left out."""
     holder = _descend(data, path[:-1])
     last = path[-1]
-    if holder is None:
+    if not isinstance(holder, dict):
         return
     if last in _KIND_WORDS and last in holder:
-        holder[last] = _of_kind(holder[last], value)
+        holder[last] = _of_kind(_KIND_WORDS[last], holder[last], value)
     elif last in holder or _is_field_of(holder, path, last):
         holder[last] = value
 
 
-def _is_field_of(holder: Any, path: list[str], name: str) -> bool:  # noqa: ANN401
+def _is_field_of(holder: Data, path: list[str], name: str) -> bool:
     slot = _KIND_WORDS.get(path[-2]) if len(path) > 1 else None
-    if slot is None or not isinstance(holder, dict) or "kind" not in holder:
+    if slot is None or "kind" not in holder:
         return False
     cls = SLOTS[slot].get(holder["kind"]).cls
     return any(info.name == name for info in fields_of(cls))
@@ -324,18 +365,20 @@ def _walk(data: Any, parts: list[str], done: tuple[str, ...]) -> Iterator[str]: 
         if data["units"]:
             yield ".".join((*done, head))
     elif isinstance(data, list):
+        # A place in a list is no address: what stands there has addresses of its own.
         indices = range(len(data)) if head == "*" else [int(head)] if head.isdigit() else []
         for index in indices:
-            if index < len(data):
-                if rest:
-                    yield from _walk(data[index], rest, (*done, str(index)))
-                else:
-                    yield ".".join((*done, str(index)))
+            if rest and index < len(data):
+                yield from _walk(data[index], rest, (*done, str(index)))
     elif isinstance(data, dict) and head in data and rest:
         yield from _walk(data[head], rest, (*done, head))
-    elif isinstance(data, dict) and not rest and (head in data or "kind" in data):
-        if head in data or _some_kind_has(done, head):
-            yield ".".join((*done, head))
+    elif (
+        isinstance(data, dict)
+        and not rest
+        and head != "kind"
+        and (head in data or ("kind" in data and _some_kind_has(done, head)))
+    ):
+        yield ".".join((*done, head))
 
 
 def _some_kind_has(done: tuple[str, ...], name: str) -> bool:
@@ -346,13 +389,10 @@ def _some_kind_has(done: tuple[str, ...], name: str) -> bool:
     return any(info.name == name for entry in SLOTS[slot] for info in fields_of(entry.cls))
 
 
-def _choices(
-    data: Data, address: str, written: object, free: Mapping[str, object]
-) -> tuple[Any, ...] | Problem:
-    del free
+def _choices(data: Data, address: str, written: object) -> tuple[Any, ...] | Problem:
     last = address.rsplit(".", 1)[-1]
     if written == "all":
-        every = _every_choice(data, address)
+        every = _every_choice(address)
         if not every:
             return Problem(
                 where=address,
@@ -368,29 +408,87 @@ def _choices(
             got=repr(written),
             do="write a list such as [2, 4]",
         )
-    if last in _COUNTS and not all(
-        isinstance(c, int) and not isinstance(c, bool) and c >= 1 for c in written
-    ):
+    choices = [_canonical(last, choice) for choice in written]
+    for choice in choices:
+        problem = _choice_problem(data, address, choice)
+        if problem is not None:
+            return replace(problem, where=address)
+    unique = {json.dumps(choice, sort_keys=True): choice for choice in choices}
+    return tuple(sorted(unique.values(), key=_choice_order))
+
+
+def _canonical(last: str, choice: Any) -> Any:  # noqa: ANN401 - plain data
+    """Writes aliases of kinds as the kinds' names, so that equal choices are equal text."""
+    slot = _KIND_WORDS.get(last)
+    if slot is None:
+        return choice
+    if isinstance(choice, str) and choice in SLOTS[slot]:
+        return SLOTS[slot].get(choice).name
+    if isinstance(choice, Mapping) and str(choice.get("kind")) in SLOTS[slot]:
+        return {**choice, "kind": SLOTS[slot].get(str(choice["kind"])).name}
+    return choice
+
+
+def _choice_problem(data: Data, address: str, choice: Any) -> Problem | None:  # noqa: ANN401
+    """Says what keeps a choice from ever standing at an address."""
+    last = address.rsplit(".", 1)[-1]
+    if (address == "branches" or last in {"depth", "units"}) and not _is_count(choice):
         return Problem(
-            where=address,
             rule="choices here are whole numbers of at least 1",
-            got=repr(written),
+            got=repr(choice),
             do="write a list such as [2, 4]",
         )
+    if address == "branches":
+        return _too_few_branches(data, choice)
+    if address == "widths" and not (isinstance(choice, list) and all(map(_is_count, choice))):
+        return Problem(
+            rule="choices here are lists of widths, one per branch",
+            got=repr(choice),
+            do="write a list such as [[40, 80, 160, 320], [30, 60, 120, 240]]",
+        )
     if last in _KIND_WORDS:
-        for choice in written:
-            kind = choice.get("kind") if isinstance(choice, dict) else choice
-            registry = SLOTS[_KIND_WORDS[last]]
-            if not isinstance(kind, str) or kind not in registry:
-                known = [entry.name for entry in registry]
-                return Problem(
-                    where=address,
-                    rule=f"choices here are kinds of {last}",
-                    got=repr(choice),
-                    do=did_you_mean(str(kind), known),
-                )
-    unique = {json.dumps(choice, sort_keys=True): choice for choice in written}
-    return tuple(sorted(unique.values(), key=_choice_order))
+        return _kind_problem(_KIND_WORDS[last], choice)
+    infos = _declarations(address)
+    expected = [
+        mismatch(info, tuple(choice) if isinstance(choice, list) else choice) for info in infos
+    ]
+    if infos and all(expected):
+        return Problem(
+            rule=f"choices here must be {expected[0]}",
+            got=repr(choice),
+            do="write a list of such values, or 'all'",
+        )
+    return None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _kind_problem(slot: Slot, choice: Any) -> Problem | None:  # noqa: ANN401
+    registry = SLOTS[slot]
+    kind = choice.get("kind") if isinstance(choice, Mapping) else choice
+    if not isinstance(kind, str) or kind not in registry:
+        return Problem(
+            rule=f"choices here are kinds of {slot.value}",
+            got=repr(choice),
+            do=did_you_mean(str(kind), [entry.name for entry in registry]),
+        )
+    if isinstance(choice, Mapping):
+        try:
+            layer_from_dict(registry, choice, "")
+        except SpecError as error:
+            return error.problems[0]
+    return None
+
+
+def _declarations(address: str) -> list[FieldInfo]:
+    """The fields that this address means, one for each kind that has it."""
+    *_, holder, name = ["", *address.split(".")]
+    slot = _KIND_WORDS.get(holder)
+    if slot is None:
+        return []
+    return [info for entry in SLOTS[slot] for info in fields_of(entry.cls) if info.name == name]
 
 
 def _choice_order(choice: Any) -> tuple[bool, Any, str]:  # noqa: ANN401
@@ -399,51 +497,32 @@ def _choice_order(choice: Any) -> tuple[bool, Any, str]:  # noqa: ANN401
     return (not is_number, choice if is_number else 0, json.dumps(choice, sort_keys=True))
 
 
-def _every_choice(data: Data, address: str) -> tuple[Any, ...]:
-    parts = address.split(".")
-    if parts[-1] in _KIND_WORDS:
-        return tuple(entry.name for entry in SLOTS[_KIND_WORDS[parts[-1]]])
-    holder = _descend(data, parts[:-1])
-    slot = _KIND_WORDS.get(parts[-2]) if len(parts) > 1 else None
-    if slot is None or not isinstance(holder, dict) or "kind" not in holder:
-        return ()
-    return tuple(
-        value
-        for entry in SLOTS[slot]
-        for info in fields_of(entry.cls)
-        if info.name == parts[-1]
-        for value in info.among
-    )
+def _every_choice(address: str) -> tuple[Any, ...]:
+    last = address.rsplit(".", 1)[-1]
+    if last in _KIND_WORDS:
+        return tuple(entry.name for entry in SLOTS[_KIND_WORDS[last]])
+    return tuple(value for info in _declarations(address) for value in info.among)
 
 
 def _unknown_address(data: Data, pattern: str) -> Problem:
-    known = [*_WHOLE_NETWORK, *_leaves(data)]
+    shorthands = list(_WHOLE_NETWORK) if _branching(data) else []
+    advice = did_you_mean(pattern, [*shorthands, *_leaves(data)])
+    if not advice.startswith("did you mean"):
+        advice = f"write {', '.join([*shorthands, 'stages.*.block'])} or a path of the base's JSON"
     return Problem(
         where=f"free.{pattern}",
         rule="a free address is a place of the base network, or a shorthand",
         got=repr(pattern),
-        do=did_you_mean(pattern, known)
-        if _close(pattern, known)
-        else f"write one of {', '.join(_WHOLE_NETWORK)}, stages.*.block, stages.*.units, or a "
-        "path of the base's JSON",
+        do=advice,
     )
 
 
-def _close(pattern: str, known: Sequence[str]) -> bool:
-    return did_you_mean(pattern, known).startswith("did you mean")
-
-
 def _leaves(data: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401
-    items = enumerate(data) if isinstance(data, list) else data.items()
-    for key, value in items:
+    """The addresses of plain data: every key but ``kind``, whatever stands there."""
+    is_list = isinstance(data, list)
+    for key, value in enumerate(data) if is_list else data.items():
         address = f"{prefix}.{key}" if prefix else str(key)
-        if isinstance(value, dict | list) and not isinstance(value, str):
+        if not is_list and key != "kind":
             yield address
-            if value and isinstance(value, dict | list):
-                yield from _leaves(value, address) if _has_parts(value) else ()
-        elif key != "kind":
-            yield address
-
-
-def _has_parts(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, dict) or any(isinstance(item, dict) for item in value)
+        if isinstance(value, dict | list):
+            yield from _leaves(value, address)

@@ -163,7 +163,8 @@ class UnitSpec(Composite):
         for group in sorted(self.body, key=lambda group: group.branches):
             for index, other in enumerate(merged):
                 same = (other.block, other.depth) == (group.block, group.depth)
-                if same and group.block.independent_branches:
+                apart = set(other.branches).isdisjoint(group.branches)
+                if same and apart and group.block.independent_branches:
                     branches = other.branches + group.branches
                     merged[index] = dataclasses.replace(other, branches=branches)
                     break

@@ -10,6 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from blocks import (
+    Activation,
     BranchShape,
     Chain,
     Conv,
@@ -67,8 +68,7 @@ class BranchingTransition(LayerSpec):
         while len(strides) < len(self.widths):
             strides.append(strides[-1] * 2)
         return tuple(
-            BranchShape(width, stride)
-            for width, stride in zip(self.widths, strides, strict=False)
+            BranchShape(width, stride) for width, stride in zip(self.widths, strides, strict=False)
         )
 
     def build(self, ins: Ins) -> nn.Module:
@@ -231,7 +231,7 @@ class PointwiseTransition(ConvTransition):
 
     def part(self, in_channels: int) -> Chain:
         """Returns the convolution."""
-        act = "relu6" if self.act == "relu6" else "relu"
+        act: Activation = "relu6" if self.act == "relu6" else "relu"
         return Chain((Conv(in_channels=in_channels, out_channels=self.width, act=act),))
 
 

@@ -1,0 +1,233 @@
+"""Figures for reports and papers, as SVG, PDF or PNG.
+
+Every axis carries convention and unit, every score its metric, task and input. Colours are those
+of Okabe and Ito (2008), which colour-blind readers tell apart.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.axes import INTERVAL_MEANING, cost_axis, score_label
+from analysis.comparing import require_one_protocol
+from analysis.published import CAVEAT, MARK, protocol_label, published_results, under_protocol
+from analysis.records import Record
+from analysis.tables import cost_table, front, objective_values, record_label
+
+SLOT_COLOURS = {
+    "stem": "#7f7f7f",
+    "transition": "#56b4e9",
+    "block": "#0072b2",
+    "fusion": "#e69f00",
+    "aggregator": "#009e73",
+    "head": "#cc79a7",
+}
+"""One colour a slot, in charts and drawings alike."""
+
+FRONT_COLOUR = "#d55e00"
+OTHER_COLOUR = "#0072b2"
+SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+MARKERS = "osD^vPX"
+_LOG_RATIO = 8
+_MAX_NAMES = 8
+_MAX_CURVES = 12
+
+
+def tradeoff_figure(records: Sequence[Record], cost: str = "macs") -> Figure:
+    """Draws accuracy against a cost, with 95 % intervals and the front.
+
+    Args:
+        records: Records of one protocol and input size; those without a score are left out.
+        cost: ``macs``, ``params`` or a latency.
+
+    Raises:
+        BranchworkError: If the records may not be compared.
+    """
+    group = require_one_protocol(records)
+    axis = cost_axis(cost, group.records)
+    costs = [value / axis.divisor for value in objective_values(group.records, cost)]
+    best = front(group.records, ["score", cost])
+    figure, axes = _figure()
+    points = list(zip(costs, group.records, strict=True))
+    others = [(x, record) for x, record in points if record not in best]
+    _intervals(axes, others, "o", OTHER_COLOUR, "other networks")
+    on_front = sorted(((x, r) for x, r in points if r in best), key=lambda point: point[0])
+    _intervals(axes, on_front, "D", FRONT_COLOUR, "front: none is better in both")
+    line = [(x, r.score.value) for x, r in on_front if r.score is not None]
+    axes.plot(*zip(*line, strict=True), color=FRONT_COLOUR, linewidth=1, alpha=0.5, zorder=1)
+    if len(best) <= _MAX_NAMES:
+        for record in best:
+            _name(axes, costs[group.records.index(record)], record)
+    _log_if_wide(axes, [x for x in costs if np.isfinite(x)])
+    axes.set_xlabel(textwrap.fill(axis.label, 90))
+    axes.set_ylabel(textwrap.fill(score_label(group), 44))
+    axes.margins(x=0.08, y=0.12)
+    axes.legend(loc="best", frameon=False, fontsize=8)
+    _note(figure, f"Bars: {INTERVAL_MEANING}.")
+    return figure
+
+
+def curves_figure(records: Sequence[Record]) -> Figure:
+    """Draws training loss and score over optimiser steps, one line a network.
+
+    Raises:
+        BranchworkError: If the records may not be compared.
+    """
+    group = require_one_protocol(records)
+    figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    drawn = [record for record in group.records if record.curve][:_MAX_CURVES]
+    for index, record in enumerate(drawn):
+        colour = SERIES_COLOURS[index % len(SERIES_COLOURS)]
+        dashes = "-" if index < len(SERIES_COLOURS) else "--"
+        steps = [point.step for point in record.curve]
+        label = textwrap.shorten(record_label(record), 44, placeholder="...")
+        losses.plot(steps, [p.loss for p in record.curve], dashes, color=colour, linewidth=1.2)
+        scored = [(p.step, p.score) for p in record.curve if p.score is not None]
+        xs, ys = [step for step, _ in scored], [score for _, score in scored]
+        scores.plot(xs, ys, dashes, marker="o", markersize=3, color=colour, label=label)
+    for axes, name in ((losses, "Training loss, mean since the last point"), (scores, "")):
+        _clean(axes)
+        axes.set_xlabel("Optimiser steps")
+        axes.set_ylabel(name or textwrap.fill(score_label(group), 36))
+    if drawn:
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7)
+    _note(figure, "Each line is one training run.")
+    return figure
+
+
+def cost_figure(record: Record, measure: str = "macs") -> Figure:
+    """Draws where a network's MACs or params are: stacked by slot, one bar a stage.
+
+    Args:
+        record: A record whose kinds are all registered.
+        measure: ``macs`` or ``params``.
+
+    Raises:
+        BranchworkError: If a kind in the spec is not registered here.
+    """
+    table = cost_table(record)
+    axis = cost_axis(measure, [record])
+    stages = list(dict.fromkeys(table["stage"]))
+    figure, axes = _figure(height=3.2)
+    bottoms = np.zeros(len(stages))
+    for slot, colour in SLOT_COLOURS.items():
+        part = table[table["slot"] == slot].set_index("stage")[measure]
+        heights = part.reindex(stages, fill_value=0).to_numpy(dtype=float) / axis.divisor
+        if heights.any():
+            axes.bar(stages, heights, 0.7, bottom=bottoms, color=colour, label=slot)
+        bottoms += heights
+    axes.set_ylabel(textwrap.fill(axis.label, 36))
+    axes.legend(frameon=False, fontsize=8, ncols=2)
+    total = axis.write(float(table[measure].sum()))
+    axes.set_title(f"{record_label(record)}: {total} at {record.input}", fontsize=9, loc="left")
+    return figure
+
+
+def published_figure(task: str, protocol: tuple[str, ...]) -> Figure:
+    """Draws published results against published params: a panel of its own, never with ours.
+
+    Args:
+        task: The task's name.
+        protocol: One of ``published_protocols(task)``.
+    """
+    results = under_protocol(published_results(task), protocol).dropna(subset=["params_m"])
+    figure, axes = _figure()
+    for index, (family, rows) in enumerate(results.groupby("family", sort=True)):
+        colour = SERIES_COLOURS[index % len(SERIES_COLOURS)]
+        marker = MARKERS[index % len(MARKERS)]
+        axes.plot(rows["params_m"], rows["value"], marker, color=colour, label=family, markersize=5)
+    _log_if_wide(axes, list(results["params_m"]))
+    axes.set_xlabel("Learnable parameters as published, M")
+    axes.set_ylabel(f"{protocol[0]} as published, %")
+    axes.set_title(f"{MARK}: {protocol_label(protocol)}", fontsize=9, loc="left")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=7)
+    _note(figure, CAVEAT)
+    return figure
+
+
+def figure_svg(figure: Figure) -> str:
+    """Returns a figure as an SVG element that can stand inside an HTML page."""
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "branchwork"}):
+        figure.savefig(buffer, format="svg", metadata=nothing)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Writes a figure in the format that the file's suffix names (svg, pdf, png)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=200)
+    return path
+
+
+def _figure(height: float = 4.2) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7.2, height), layout="constrained")
+    axes = figure.subplots()
+    _clean(axes)
+    return figure, axes
+
+
+def _clean(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8)
+    axes.xaxis.label.set_fontsize(9)
+    axes.yaxis.label.set_fontsize(9)
+
+
+def _intervals(
+    axes: Axes, points: Sequence[tuple[float, Record]], marker: str, colour: str, label: str
+) -> None:
+    scored = [(x, r.score) for x, r in points if r.score is not None and np.isfinite(x)]
+    if not scored:
+        return
+    axes.errorbar(
+        [x for x, _ in scored],
+        [score.value for _, score in scored],
+        yerr=[
+            [max(0.0, score.value - score.low) for _, score in scored],
+            [max(0.0, score.high - score.value) for _, score in scored],
+        ],
+        fmt=marker,
+        color=colour,
+        label=label,
+        capsize=2.5,
+        elinewidth=1,
+        markersize=5,
+    )
+
+
+def _name(axes: Axes, x: float, record: Record) -> None:
+    assert record.score is not None
+    text = f"trial {record.trial}" if record.trial is not None else record.network
+    axes.annotate(
+        textwrap.shorten(text, 28, placeholder="..."),
+        (x, record.score.value),
+        xytext=(5, 4),
+        textcoords="offset points",
+        fontsize=7,
+    )
+
+
+def _note(figure: Figure, text: str) -> None:
+    figure.supxlabel(textwrap.fill(text, 110), fontsize=7, color="#555555", x=0.01, ha="left")
+
+
+def _log_if_wide(axes: Axes, values: Sequence[float]) -> None:
+    """Uses a logarithmic axis where a linear one would press most points together."""
+    positive = [value for value in values if value > 0]
+    if positive and max(positive) / min(positive) > _LOG_RATIO:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")

@@ -1,0 +1,25 @@
+"""What networks are for: data, targets, loss, decoding and metric of each task."""
+
+from ._batch import Batch, Item, collate
+from ._outputs import OUTPUT_NAMES, num_outputs_of
+from ._results import ImageResults
+from ._task import TASKS, Role, Task, TaskData, register_task, trainable_task
+from .coco_keypoints import CocoKeypoints
+from .synthetic_keypoints import SyntheticKeypoints
+
+__all__ = [
+    "OUTPUT_NAMES",
+    "TASKS",
+    "Batch",
+    "CocoKeypoints",
+    "ImageResults",
+    "Item",
+    "Role",
+    "SyntheticKeypoints",
+    "Task",
+    "TaskData",
+    "collate",
+    "num_outputs_of",
+    "register_task",
+    "trainable_task",
+]
