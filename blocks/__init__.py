@@ -5,6 +5,8 @@ is one new file. Importing the package registers the shipped blocks and those of
 packages; ``load_block_folder`` adds a folder of the user's own.
 """
 
+import warnings
+
 from ._codec import layer_from_dict, layer_to_dict
 from ._discovery import (
     ENTRY_POINT_GROUP,
@@ -21,6 +23,7 @@ from ._errors import (
     StudyError,
     did_you_mean,
     join_address,
+    quoted,
 )
 from ._fields import FieldInfo, choice, fields_of, mismatch, required
 from ._layers import (
@@ -96,10 +99,15 @@ __all__ = [
     "mismatch",
     "num_weights",
     "pointwise",
+    "quoted",
     "record_ops",
     "register_block",
     "required",
 ]
 
 load_shipped_blocks()
-load_installed_blocks()
+try:
+    load_installed_blocks()
+except SpecError as error:
+    # Somebody else's broken package must not keep Branchwork from starting.
+    warnings.warn(str(error), stacklevel=2)

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ._errors import Problem, SpecError, did_you_mean
+from ._errors import Problem, SpecError, did_you_mean, quoted
 from ._fields import fields_of
 from ._layers import LayerSpec
 from ._registry import Registry
@@ -44,7 +44,7 @@ def layer_from_dict(registry: Registry[Any], data: object, where: str) -> LayerS
             Problem(
                 where=where,
                 rule=f"every {registry.noun} is an object with a 'kind'",
-                got=repr(data),
+                got=quoted(data),
                 do=f'write {{"kind": "{next(iter(registry)).name}"}}, for example',
             )
         )
@@ -55,8 +55,8 @@ def layer_from_dict(registry: Registry[Any], data: object, where: str) -> LayerS
         Problem(
             where=label,
             rule=f"the {registry.noun} has the fields {', '.join(known) or 'kind alone'}",
-            got=repr(name),
-            do=did_you_mean(name, known) if known else "leave it out",
+            got=quoted(name),
+            do=did_you_mean(str(name), known) if known else "leave it out",
         )
         for name in data
         if name != "kind" and name not in known

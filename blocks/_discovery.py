@@ -7,6 +7,8 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,6 +18,7 @@ from ._slots import SLOTS
 
 ENTRY_POINT_GROUP = "branchwork.blocks"
 _NOT_BLOCKS = frozenset({"testing"})
+_LONGEST = 300
 
 
 def load_shipped_blocks() -> None:
@@ -30,15 +33,20 @@ def load_installed_blocks() -> None:
     """Imports the blocks that installed packages offer under ``branchwork.blocks``.
 
     Raises:
-        SpecError: If one of them cannot be imported; the package is named.
+        SpecError: If some of them cannot be imported, after the others were; the packages are
+            named, and nothing that a broken one registered stays.
     """
+    problems: list[Problem] = []
     for point in entry_points(group=ENTRY_POINT_GROUP):
         package = point.dist.name if point.dist else "an installed package"
         try:
-            point.load()
-        except Exception as error:
+            with _nothing_left_behind():
+                point.load()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - others' code raises anything
             where = f"entry point {point.name} of {package}"
-            raise _broken(where, error, f"mend or uninstall {package}") from error
+            problems += _broken(where, error, f"mend or uninstall {package}")
+    if problems:
+        raise SpecError(problems)
 
 
 def load_block_folder(folder: Path) -> tuple[str, ...]:
@@ -77,31 +85,38 @@ def _load_file(path: Path) -> None:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    registered = {slot: [entry.name for entry in registry] for slot, registry in SLOTS.items()}
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with _nothing_left_behind():
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        for slot, registry in SLOTS.items():
-            for entry in list(registry):
-                if entry.name not in registered[slot]:
-                    registry.remove(entry.name)
         advice = "mend the file, or move it out of the folder"
-        raise _broken(str(path), error, advice) from error
+        raise SpecError(_broken(str(path), error, advice)) from error
 
 
-def _broken(where: str, error: Exception, advice: str) -> SpecError:
+@contextmanager
+def _nothing_left_behind() -> Iterator[None]:
+    """Takes out again what was registered, if what registers fails."""
+    registered = {slot: {entry.name for entry in registry} for slot, registry in SLOTS.items()}
+    try:
+        yield
+    except BaseException:
+        for slot, registry in SLOTS.items():
+            for name in {entry.name for entry in registry} - registered[slot]:
+                registry.remove(name)
+        raise
+
+
+def _broken(where: str, error: BaseException, advice: str) -> list[Problem]:
     """Says that a block did not import; what Branchwork itself objected to stays as it was said."""
     if isinstance(error, BranchworkError):
-        return SpecError(
-            [replace(problem, where=f"{where}: {problem.where}") for problem in error.problems]
-        )
-    return SpecError(
+        return [replace(problem, where=f"{where}: {problem.where}") for problem in error.problems]
+    return [
         Problem(
             where=where,
             rule="a block must import without an error",
-            got=f"{type(error).__name__}: {error}",
+            got=f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST],
             do=advice,
         )
-    )
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -71,6 +72,37 @@ class CheckpointError(BranchworkError):
 
 class StudyError(BranchworkError):
     """A study file, a study's name or a study's state does not allow what was asked."""
+
+
+class _Quoting(reprlib.Repr):
+    """Writes any value on part of a line: long ones shortened, deep ones cut off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 4
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 8
+        self.maxstring = self.maxlong = self.maxother = 120
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Writes whole numbers, but for those that Python refuses to write."""
+        return (
+            f"a number of {x.bit_length()} bits"
+            if abs(x) > _LONGEST
+            else super().repr_int(x, level)
+        )
+
+
+_LONGEST = 10**100
+_quoting = _Quoting()
+
+
+def quoted(value: object) -> str:
+    """Returns what was got as messages quote it: on one line, short whatever it is.
+
+    >>> quoted("ccw"), quoted([[1, 2]] * 20)
+    ("'ccw'", '[[1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2], ...]')
+    """
+    return _quoting.repr(value)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

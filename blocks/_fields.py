@@ -9,9 +9,12 @@ from collections.abc import Hashable, Iterator
 from functools import cache
 from typing import Any, TypeVar
 
-from ._errors import Problem
+from ._errors import Problem, quoted
 
 T = TypeVar("T")
+
+LARGEST_COUNT = 1_000_000
+"""The largest width, ratio or number that a field takes: far above what anybody builds."""
 
 
 def choice(default: T, *, among: tuple[T, ...] = (), help: str = "") -> T:  # noqa: A002
@@ -87,7 +90,7 @@ def field_problems(spec: object) -> Iterator[Problem]:
             yield Problem(
                 where="",
                 rule=f"field {info.name!r} must be {expected}",
-                got=repr(value),
+                got=quoted(value),
                 do=_advice(info),
             )
 
@@ -101,7 +104,7 @@ def mismatch(info: FieldInfo, value: object) -> str:
         return "" if isinstance(value, bool) else "true or false"
     if info.type is int:
         declared = type(value) is int and value in info.among
-        return "" if declared or _is_count(value) else "a whole number of at least 1"
+        return "" if declared or _is_count(value) else f"a whole number from 1 to {LARGEST_COUNT}"
     if info.type is float:
         fits = isinstance(value, float) and math.isfinite(value)
         return "" if fits else "a number with a decimal point"
@@ -109,12 +112,12 @@ def mismatch(info: FieldInfo, value: object) -> str:
         return "" if value in info.among else f"one of {', '.join(map(repr, info.among))}"
     if info.type == tuple[int, ...]:
         fits = isinstance(value, tuple) and len(value) > 0 and all(map(_is_count, value))
-        return "" if fits else "a list of whole numbers of at least 1"
+        return "" if fits else f"a list of whole numbers from 1 to {LARGEST_COUNT}"
     return ""
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return type(value) is int and 1 <= value <= LARGEST_COUNT
 
 
 def _advice(info: FieldInfo) -> str:

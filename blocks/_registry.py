@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from ._errors import Problem, SpecError, did_you_mean
+from ._errors import Problem, SpecError, did_you_mean, quoted
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ class Registry(Generic[T]):
                 Problem(
                     where=where,
                     rule=f"a {self.noun} must be of a registered kind",
-                    got=repr(name),
+                    got=quoted(name),
                     do=did_you_mean(name, [*self._entries, *self._aliases]),
                 )
             )

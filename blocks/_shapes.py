@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ._errors import BranchworkError, Problem
+from ._errors import BranchworkError, Problem, quoted
 
 Shape = tuple[int, ...]
 """The shape of one tensor without its batch dimension: (channels, height, width)."""
@@ -44,13 +44,13 @@ class ImageSize:
         Raises:
             BranchworkError: If the text is anything else.
         """
-        match = re.fullmatch(r"\s*(\d+)\s*[xX\u00d7]\s*(\d+)\s*", text)
+        match = re.fullmatch(r"\s*(\d{1,6})\s*[xX\u00d7]\s*(\d{1,6})\s*", text)
         if match is None:
             raise BranchworkError(
                 Problem(
                     where="image size",
                     rule="an image size is HEIGHTxWIDTH in pixels",
-                    got=repr(text),
+                    got=quoted(text),
                     do="write it like 256x192",
                 )
             )

@@ -1,5 +1,6 @@
 """Networks: layers of every slot, specs, presets, spaces of specs, released checkpoints."""
 
+from networks._applying import apply_choices
 from networks.codec import canonical_json, read_spec, spec_from_dict, spec_id, spec_to_dict
 from networks.heads import Head
 from networks.initialise import INITIALISATIONS, initialise
@@ -17,7 +18,7 @@ from networks.presets import (
     wider_naive_lite_hrnet_18,
 )
 from networks.released import load_released
-from networks.space import Dimension, SpecSpace, apply_choices
+from networks.space import Dimension, SpecSpace
 from networks.spec import (
     GroupSpec,
     Network,

@@ -17,8 +17,10 @@ from blocks import (
     Slot,
     SpecError,
     did_you_mean,
+    join_address,
     layer_from_dict,
     layer_to_dict,
+    quoted,
 )
 from networks.heads import Head
 from networks.spec import GroupSpec, NetworkSpec, StageSpec, UnitSpec
@@ -88,13 +90,13 @@ def spec_from_dict(data: object) -> NetworkSpec:
     """
     reader = _Reader()
     fields = reader.fields(data, "", ("stem", "stages", "aggregator", "head"))
-    stem = reader.layer(Slot.STEM, fields.get("stem"), "stem")
+    stem = reader.layer(Slot.STEM, fields, "stem", "")
     stages = [
         _read_stage(reader, stage, f"stages.{index}")
-        for index, stage in enumerate(reader.items(fields.get("stages"), "stages"))
+        for index, stage in enumerate(reader.items(fields, "stages", ""))
     ]
-    aggregator = reader.layer(Slot.AGGREGATOR, fields.get("aggregator"), "aggregator")
-    head = reader.layer(Slot.HEAD, fields.get("head"), "head")
+    aggregator = reader.layer(Slot.AGGREGATOR, fields, "aggregator", "")
+    head = reader.layer(Slot.HEAD, fields, "head", "")
     reader.raise_problems()
     assert stem is not None
     assert aggregator is not None
@@ -106,12 +108,20 @@ def spec_from_dict(data: object) -> NetworkSpec:
     )
 
 
+def body_problems(data: object) -> tuple[Problem, ...]:
+    """Returns what is wrong with a unit's body as plain data, whatever network it stands in."""
+    reader = _Reader()
+    for index, group in enumerate(reader.items({"body": data}, "body", "")):
+        _read_group(reader, group, f"body.{index}")
+    return reader.problems
+
+
 def _read_stage(reader: _Reader, data: object, where: str) -> StageSpec | None:
-    fields = reader.fields(data, where, ("transition", "units"))
-    transition = reader.layer(Slot.TRANSITION, fields.get("transition"), f"{where}.transition")
+    fields = reader.fields(data, where, ("transition",), ("units",))
+    transition = reader.layer(Slot.TRANSITION, fields, "transition", where)
     units = [
         _read_unit(reader, unit, f"{where}.units.{index}")
-        for index, unit in enumerate(reader.items(fields.get("units", []), f"{where}.units"))
+        for index, unit in enumerate(reader.items(fields, "units", where))
     ]
     if transition is None or None in units:
         return None
@@ -122,22 +132,22 @@ def _read_unit(reader: _Reader, data: object, where: str) -> UnitSpec | None:
     fields = reader.fields(data, where, ("body", "fusion"))
     groups = [
         _read_group(reader, group, f"{where}.body.{index}")
-        for index, group in enumerate(reader.items(fields.get("body"), f"{where}.body"))
+        for index, group in enumerate(reader.items(fields, "body", where))
     ]
-    fusion = reader.layer(Slot.FUSION, fields.get("fusion"), f"{where}.fusion")
+    fusion = reader.layer(Slot.FUSION, fields, "fusion", where)
     if fusion is None or None in groups:
         return None
     return UnitSpec(body=tuple(cast("list[GroupSpec]", groups)), fusion=fusion)
 
 
 def _read_group(reader: _Reader, data: object, where: str) -> GroupSpec | None:
-    fields = reader.fields(data, where, ("branches", "block", "depth"))
-    block = reader.layer(Slot.BLOCK, fields.get("block"), f"{where}.block")
-    branches = reader.items(fields.get("branches"), f"{where}.branches")
-    if not all(isinstance(branch, int) and not isinstance(branch, bool) for branch in branches):
+    fields = reader.fields(data, where, ("branches", "block"), ("depth",))
+    block = reader.layer(Slot.BLOCK, fields, "block", where)
+    branches = reader.items(fields, "branches", where)
+    if not all(type(branch) is int for branch in branches):
         reader.problem(f"{where}.branches", "branches are whole numbers", branches, "write [0, 1]")
         return None
-    if block is None:
+    if block is None or "branches" not in fields:
         return None
     return reader.attempt(
         where,
@@ -156,7 +166,7 @@ class _Reader:
         self._problems: list[Problem] = []
 
     def problem(self, where: str, rule: str, got: object, do: str) -> None:
-        self._problems.append(Problem(where=where, rule=rule, got=repr(got), do=do))
+        self._problems.append(Problem(where=where, rule=rule, got=quoted(got), do=do))
 
     def attempt(self, where: str, make: Callable[[], T]) -> T | None:
         try:
@@ -168,8 +178,12 @@ class _Reader:
             )
             return None
 
-    def fields(self, data: object, where: str, known: tuple[str, ...]) -> Mapping[str, Any]:
+    def fields(
+        self, data: object, where: str, needed: tuple[str, ...], free: tuple[str, ...] = ()
+    ) -> Mapping[str, Any]:
+        """Returns an object's fields; nothing if it is none, so that one cause is told once."""
         label = where or "network"
+        known = needed + free
         if not isinstance(data, Mapping):
             do = f"write an object with {', '.join(known)}"
             self.problem(label, "an object stands here", data, do)
@@ -178,16 +192,39 @@ class _Reader:
             if name not in known:
                 do = did_you_mean(str(name), known)
                 self.problem(label, f"it has the fields {', '.join(known)}", name, do)
+        for name in needed:
+            if name not in data:
+                self._problems.append(
+                    Problem(
+                        where=label,
+                        rule=f"the field {name!r} must be written",
+                        got="nothing",
+                        do="add it",
+                    )
+                )
         return data
 
-    def items(self, data: object, where: str) -> list[Any]:
+    def items(self, fields: Mapping[str, Any], name: str, where: str) -> list[Any]:
+        """Returns a field's list, an empty one if there is none."""
+        data = fields.get(name, [])
         if not isinstance(data, list | tuple):
-            self.problem(where, "a list stands here", data, "write a list")
+            self.problem(join_address(where, name), "a list stands here", data, "write a list")
             return []
         return list(data)
 
-    def layer(self, slot: Slot, data: object, where: str) -> LayerSpec | None:
-        return self.attempt(where, lambda: layer_from_dict(SLOTS[slot], data, where))
+    def layer(
+        self, slot: Slot, fields: Mapping[str, Any], name: str, where: str
+    ) -> LayerSpec | None:
+        """Returns a field's layer, None if there is none."""
+        if name not in fields:
+            return None
+        address = join_address(where, name)
+        return self.attempt(address, lambda: layer_from_dict(SLOTS[slot], fields[name], address))
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What was found wrong so far."""
+        return tuple(self._problems)
 
     def raise_problems(self) -> None:
         if self._problems:
@@ -202,7 +239,8 @@ def read_spec(path: Path) -> NetworkSpec:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        # JSON that is nested too deeply exhausts the parser's stack.
         raise SpecError(
             Problem(
                 where=str(path),

@@ -68,7 +68,7 @@ class DeconvHeatmapHead(Head):
             Problem(
                 rule="the maps cannot be finer than the image",
                 got=f"{self.num_deconvs} deconvolutions",
-                do=f"use {stride.bit_length() - 1} or fewer, or the head 'heatmap'",
+                do=f"use {(stride & -stride).bit_length() - 1} or fewer, or the head 'heatmap'",
                 branch=0,
                 stride=stride,
             ),

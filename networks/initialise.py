@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from blocks import Problem, SpecError, did_you_mean
+from blocks import Problem, SpecError, did_you_mean, quoted
 
 Initialisation = Literal["published", "kaiming"]
 
@@ -20,8 +20,10 @@ def initialise(module: nn.Module, name: str, seed: int) -> None:
     """Sets every convolution and batch norm of a module, from one seed.
 
     ``published`` draws convolution weights from N(0, 0.001), as the released code of Lite-HRNet
-    and HRNet does; ``kaiming`` from N(0, 2 / fan_out) (He et al., arXiv 1502.01852). Biases are
-    0, batch norms scale by 1 and shift by 0. Other layers, as blocks from elsewhere may have, are
+    and HRNet does; ``kaiming`` from N(0, 2 / fan_out) (He et al., arXiv 1502.01852), but for the
+    last convolution, which ends the head and starts small too: fusions and sums make the branches
+    large, and first heat maps far from 0 cost a short schedule most of its steps. Biases are 0,
+    batch norms scale by 1 and shift by 0. Other layers, as blocks from elsewhere may have, are
     drawn anew by their own rule.
 
     Args:
@@ -37,12 +39,14 @@ def initialise(module: nn.Module, name: str, seed: int) -> None:
             Problem(
                 where="init",
                 rule="weights are initialised by a known scheme",
-                got=repr(name),
+                got=quoted(name),
                 do=did_you_mean(name, INITIALISATIONS),
             )
         )
     generator = torch.Generator().manual_seed(seed)
     std_of = INITIALISATIONS[name]
+    convs = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
+    last = convs[-1] if convs else None
     # The global generator is left as it was found.
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -50,7 +54,8 @@ def initialise(module: nn.Module, name: str, seed: int) -> None:
             if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
                 # Drawn on the CPU, so that every device starts from the same weights.
                 draw = torch.randn(part.weight.shape, generator=generator)
-                part.weight.copy_(draw * std_of(part.weight))
+                std = _PUBLISHED_STD if part is last else std_of(part.weight)
+                part.weight.copy_(draw * std)
                 if part.bias is not None:
                     part.bias.zero_()
             elif isinstance(part, nn.BatchNorm2d):

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from blocks import CheckpointError, Problem, SpecError, did_you_mean
+from blocks import CheckpointError, Problem, SpecError, did_you_mean, quoted
 from networks.presets import PRESETS
 from networks.spec import Network, NetworkSpec
 
@@ -92,13 +92,13 @@ def load_released(path: Path | str, network: str = "lite_hrnet_30") -> Network:
             Problem(
                 where="network",
                 rule="a released checkpoint belongs to a preset",
-                got=repr(network),
+                got=quoted(network),
                 do=did_you_mean(network, PRESETS),
             )
         )
     theirs = _read(path)
     head = theirs.get(f"{_HEAD}.weight")
-    if head is None or head.dim() == 0:
+    if head is None or head.dim() == 0 or head.shape[0] == 0:
         raise _misfit(path, network, f"no {_HEAD}.weight", "name a checkpoint with a 1x1 head")
     spec = PRESETS[network].make(head.shape[0])
     module = spec.build()
@@ -151,7 +151,7 @@ def _renamed(
         raise _misfit(
             path,
             network,
-            f"{len(unknown)} tensors of another layout, the first being {unknown[0]}",
+            f"{len(unknown)} tensors of another layout, the first being {quoted(unknown[0])}",
             "name a checkpoint of the published Lite-HRNet code",
         )
 

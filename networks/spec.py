@@ -24,8 +24,12 @@ from blocks import (
     SpecError,
     Tape,
     check_image_size,
+    quoted,
 )
 from networks.heads import Head
+
+LARGEST_DEPTH = 1000
+"""The largest depth of a group, and number of units of a stage: a fold takes each in turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +54,13 @@ class GroupSpec(Composite):
         """
         object.__setattr__(self, "branches", tuple(sorted(self.branches)))
         problems = []
-        if isinstance(self.depth, bool) or not isinstance(self.depth, int) or self.depth < 1:
+        if type(self.depth) is not int or not 1 <= self.depth <= LARGEST_DEPTH:
             problems.append(
                 Problem(
                     where="depth",
-                    rule="a depth is a whole number of at least 1",
-                    got=repr(self.depth),
-                    do="write 1 or more",
+                    rule=f"a depth is a whole number from 1 to {LARGEST_DEPTH}",
+                    got=quoted(self.depth),
+                    do="write 2, for example",
                 )
             )
         if not self.branches or len(set(self.branches)) < len(self.branches):
@@ -64,7 +68,7 @@ class GroupSpec(Composite):
                 Problem(
                     where="branches",
                     rule="a group names at least one branch, each once",
-                    got=repr(list(self.branches)),
+                    got=quoted(list(self.branches)),
                     do="write branch numbers such as [0, 1]",
                 )
             )
@@ -101,7 +105,7 @@ class _Body(LayerSpec):
             return (
                 Problem(
                     rule=f"every branch from 0 to {len(ins) - 1} must be in exactly one group",
-                    got=f"groups over {[list(group.branches) for group in self.groups]}",
+                    got=f"groups over {quoted([list(group.branches) for group in self.groups])}",
                     do="name each branch in one group's 'branches'",
                 ),
             )
