@@ -1,9 +1,9 @@
 """What networks are for: data, targets, loss, decoding and metric of each task."""
 
 from ._batch import Batch, Item, collate
-from ._outputs import OUTPUT_NAMES, num_outputs_of
+from ._outputs import OUTPUT_NAMES, default_input_of, num_outputs_of
 from ._results import ImageResults
-from ._task import TASKS, Role, Task, TaskData, register_task, trainable_task
+from ._task import TASKS, Role, Task, TaskData, make_task, register_task, trainable_task
 from .coco_keypoints import CocoKeypoints
 from .synthetic_keypoints import SyntheticKeypoints
 
@@ -19,6 +19,8 @@ __all__ = [
     "Task",
     "TaskData",
     "collate",
+    "default_input_of",
+    "make_task",
     "num_outputs_of",
     "register_task",
     "trainable_task",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,9 @@ from ._outputs import COCO_JOINTS
 
 _PREFIX = "person_keypoints_"
 _NUM_NUMBERS = 3 * len(COCO_JOINTS)
+# Ids and coordinates beyond this are no ids and no coordinates; NaN is not below it either.
+_TOO_LARGE = 2**53
+_SHORT = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +58,12 @@ def read_split(folder: Path, split: str) -> CocoSplit:
         DataError: If a folder or the file is missing, or the file does not say what it must.
     """
     if not folder.is_dir():
-        raise _error(
-            folder, "the data folder must exist", "no such folder", "give --data the folder's path"
-        )
+        got = "a file" if folder.exists() else "no such folder"
+        raise _error(folder, "the data folder must exist", got, "give --data the folder's path")
     path = folder / "annotations" / f"{_PREFIX}{split}.json"
     if not path.is_file():
         raise _missing_file(path, split)
-    content = path.read_bytes()
+    content = _content(path)
     document = _parse(path, content)
     images = _images(path, document["images"])
     annotations = _annotations(path, document["annotations"], {image["id"] for image in images})
@@ -78,6 +79,14 @@ def read_split(folder: Path, split: str) -> CocoSplit:
 
 def _error(where: Path, rule: str, got: str, do: str) -> DataError:
     return DataError(Problem(where=str(where), rule=rule, got=got, do=do))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        got = str(error.strerror)
+        raise _error(path, "an annotation file must be readable", got, "mend its rights") from None
 
 
 def _missing_file(path: Path, split: str) -> DataError:
@@ -112,7 +121,7 @@ def _parse(path: Path, content: bytes) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         got = f"{error.msg} at line {error.lineno}, column {error.colno}"
         raise _error(path, "an annotation file must be JSON", got, again) from None
-    except (UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise _error(path, "an annotation file must be JSON", "other bytes", again) from None
     if not isinstance(document, dict):
         got = f"a {type(document).__name__}"
@@ -152,32 +161,8 @@ def _images(path: Path, images: Sequence[dict[str, Any]]) -> tuple[dict[str, Any
 def _annotations(
     path: Path, annotations: Sequence[dict[str, Any]], image_ids: set[int]
 ) -> tuple[dict[str, Any], ...]:
-    rules = (
-        (
-            "every annotation needs a whole-numbered id and category_id",
-            lambda entry: _is_whole(entry.get("id")) and _is_whole(entry.get("category_id")),
-            "correct the entry",
-        ),
-        (
-            "every annotation's image_id must be among the images",
-            lambda entry: _is_whole(entry.get("image_id")) and entry["image_id"] in image_ids,
-            "add the images or remove the annotations",
-        ),
-        (
-            f"every annotation needs {_NUM_NUMBERS} numbers in keypoints (17 times x, y, flag)",
-            lambda entry: _are_numbers(entry.get("keypoints"), _NUM_NUMBERS),
-            f"use a COCO {_PREFIX}*.json file, or correct the entry",
-        ),
-        (
-            "every annotation needs 4 numbers in bbox (left, top, width, height) and an area",
-            lambda entry: (
-                _are_numbers(entry.get("bbox"), 4) and _are_numbers([entry.get("area")], 1)
-            ),
-            "correct the entry",
-        ),
-    )
-    for rule, holds, do in rules:
-        wrong = [entry for entry in annotations if not holds(entry)]
+    for rule, holds, do in _RULES:
+        wrong = [entry for entry in annotations if not holds(entry, image_ids)]
         if wrong:
             raise _error(path, rule, _first("annotation", wrong), do)
     if len({entry["id"] for entry in annotations}) < len(annotations):
@@ -191,26 +176,62 @@ def _annotations(
     )
 
 
+def _has_ids(entry: dict[str, Any], _: set[int]) -> bool:
+    return _is_whole(entry.get("id")) and _is_whole(entry.get("category_id"))
+
+
+def _has_image(entry: dict[str, Any], image_ids: set[int]) -> bool:
+    return _is_whole(entry.get("image_id")) and entry["image_id"] in image_ids
+
+
+def _has_keypoints(entry: dict[str, Any], _: set[int]) -> bool:
+    return _are_numbers(entry.get("keypoints"), _NUM_NUMBERS)
+
+
+def _has_box(entry: dict[str, Any], _: set[int]) -> bool:
+    return _are_numbers(entry.get("bbox"), 4) and _are_numbers([entry.get("area")], 1)
+
+
+_RULES: tuple[tuple[str, Callable[[dict[str, Any], set[int]], bool], str], ...] = (
+    ("every annotation needs a whole-numbered id and category_id", _has_ids, "correct the entry"),
+    (
+        "every annotation's image_id must be among the images",
+        _has_image,
+        "add the images or remove the annotations",
+    ),
+    (
+        f"every annotation needs {_NUM_NUMBERS} numbers in keypoints (17 times x, y, flag)",
+        _has_keypoints,
+        f"use a COCO {_PREFIX}*.json file, or correct the entry",
+    ),
+    (
+        "every annotation needs 4 numbers in bbox (left, top, width, height) and an area",
+        _has_box,
+        "correct the entry",
+    ),
+)
+
+
 def _first(noun: str, wrong: Sequence[dict[str, Any]]) -> str:
     entry = wrong[0]
-    details = [f"{noun} {entry.get('id')!r}"]
-    if noun == "annotation":
-        details.append(f"image_id {entry.get('image_id')!r}")
-        keypoints = entry.get("keypoints")
-        count = f"{len(keypoints)} numbers" if isinstance(keypoints, list) else "none"
-        details.append(f"keypoints: {count}")
-    return f"{len(wrong)} otherwise, the first being {' with '.join(details[:2])}" + (
-        f" ({details[2]})" if len(details) > 2 else ""
-    )
+    named = [f"{noun} {_short(entry.get('id'))}"]
+    if "image_id" in entry:
+        named.append(f"image_id {_short(entry['image_id'])}")
+    return f"{len(wrong)} otherwise, the first being {' with '.join(named)}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHORT else f"{text[:_SHORT]}..."
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
 
 
 def _are_numbers(values: object, num: int) -> bool:
     return (
         isinstance(values, list)
         and len(values) == num
-        and all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
+        and all(isinstance(value, (int, float)) and abs(value) < _TOO_LARGE for value in values)
     )

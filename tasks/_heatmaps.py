@@ -57,14 +57,15 @@ def encode(
     weight = (labelled & within).astype(np.float32)
     across = _gaussian_rows(centres[:, 0], width, sigma_px, radius_px) * weight[:, None]
     down = _gaussian_rows(centres[:, 1], height, sigma_px, radius_px)
-    return down[:, :, None] * across[:, None, :], weight
+    maps: Float32Array = down[:, :, None] * across[:, None, :]
+    return maps, weight
 
 
 def _gaussian_rows(
     centres: npt.NDArray[np.int32], length: int, sigma_px: float, radius_px: int
 ) -> Float32Array:
     offsets = np.arange(length, dtype=np.int32) - centres[:, None]
-    rows = np.exp(offsets.astype(np.float32) ** 2 / np.float32(-2 * sigma_px**2))
+    rows: Float32Array = np.exp(offsets.astype(np.float32) ** 2 / np.float32(-2 * sigma_px**2))
     rows[np.abs(offsets) > radius_px] = 0
     return rows
 

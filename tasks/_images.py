@@ -21,7 +21,7 @@ CACHE_BYTES = 1 << 30
 """How many bytes of decoded images one split keeps in memory."""
 
 MAX_UNREADABLE = 0.01
-"""The largest part of a split's images that may be missing or unreadable."""
+"""The largest part of a split's images that may be missing or unreadable; one always may."""
 
 _NUM_THREADS = 2
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -68,11 +68,15 @@ class ImageFile:
         """
         try:
             content = np.fromfile(self.path, dtype=np.uint8)
-        except OSError as error:
-            got = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
+        except (OSError, ValueError) as error:
+            got = "no such file" if isinstance(error, FileNotFoundError) else str(error)
             raise self._error(got) from None
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        image = cv2.imdecode(content, flags) if content.size else None
+        try:
+            image = cv2.imdecode(content, flags) if content.size else None
+        except cv2.error:
+            # OpenCV refuses images of more than 2^30 pixels so.
+            image = None
         if image is None:
             raise self._error("bytes that are no image, or not all of one")
         if image.shape[:2] != (self.height_px, self.width_px):
@@ -91,7 +95,7 @@ class ImageFile:
                 start = file.read(2)
                 file.seek(max(0, self.path.stat().st_size - _TAIL_BYTES))
                 tail = file.read()
-        except OSError:
+        except (OSError, ValueError):
             raise self._error("no such file, or no right to read it") from None
         if not start or (start == _JPEG_START and _JPEG_END not in tail):
             raise self._error("bytes that are no image, or not all of one")
@@ -146,14 +150,9 @@ class ImageStore:
                 self._num_bytes += image.nbytes
         return image
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leaves the lock behind, so that a store can travel to another process."""
-        return {key: value for key, value in self.__dict__.items() if key != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restores a store that travelled."""
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
+    def __reduce__(self) -> tuple[type[ImageStore], tuple[int]]:
+        """Leaves lock and images behind: in another process a store begins empty."""
+        return ImageStore, (self.cache_bytes,)
 
 
 def find_unreadable(
@@ -175,7 +174,7 @@ def find_unreadable(
         What was got instead of each unreadable image.
 
     Raises:
-        DataError: If more than 1 % of the split's images cannot be read.
+        DataError: If more than 1 % of the split's images, and more than one, cannot be read.
     """
     fits = sum(file.num_bytes for file in needed) <= store.cache_bytes
     read: Callable[[ImageFile], object] = store.read if fits else ImageFile.check_ends
@@ -192,13 +191,13 @@ def find_unreadable(
     problems += [problem_of(file, ImageFile.check_exists) for file in others]
     files = [*needed, *others]
     found = [(file, got) for file, got in zip(files, problems, strict=True) if got is not None]
-    if len(found) > MAX_UNREADABLE * len(files):
+    if len(found) > max(1, MAX_UNREADABLE * len(files)):
         names = ", ".join(f"{file.name} ({got})" for file, got in found[:_NUM_NAMED])
         more = f" and {len(found) - _NUM_NAMED} more" if len(found) > _NUM_NAMED else ""
         raise DataError(
             Problem(
                 where=str(files[0].path.parent),
-                rule="at most 1 % of a split's images may be missing or unreadable",
+                rule="at most 1 % of a split's images, or one, may be missing or unreadable",
                 got=f"{len(found)} of {len(files)}: {names}{more}",
                 do="restore the files",
             )

@@ -17,7 +17,7 @@ from blocks import DataError, ImageSize, Problem, check_image_size
 from ._augmentation import Augmentation
 from ._batch import Batch, Item
 from ._coco_files import CocoSplit, has_labelled_joints
-from ._crops import Crop, apply_affine, crop_of_box, invert_affine, warp
+from ._crops import PADDING, Crop, apply_affine, crop_of_box, invert_affine, warp
 from ._heatmaps import STRIDE, decode, encode, target_sigma_px
 from ._images import ImageFile, ImageStore, find_unreadable
 from ._oks import KeypointResults, score_keypoints
@@ -96,11 +96,12 @@ class KeypointData(TaskData):
         self.annotations = tuple(entry for entry in coco.annotations if entry["image_id"] in kept)
         self._people = [entry for entry in people if entry["image_id"] in kept]
         if not self._people:
+            unread = f" (unreadable: {', '.join(self._skipped)})" if self._skipped else ""
             raise DataError(
                 Problem(
                     where=str(coco.path),
-                    rule="a split needs a person with a labelled key point",
-                    got=f"{len(coco.annotations)} annotations, none of them usable",
+                    rule="a split needs a person with a labelled key point in a readable image",
+                    got=f"{len(coco.annotations)} annotations, none of them usable{unread}",
                     do="use a split with key points",
                 )
             )
@@ -294,7 +295,7 @@ def keypoint_evaluation(*, flip_test: bool, augmentation: Augmentation) -> dict[
         "nms": "none",
         "flip_test": flip_test,
         "decoding": "quarter_offset",
-        "padding": 1.25,
+        "padding": PADDING,
         "target": "gaussian",
         "target_sigma_at_256_px": target_sigma_px(ImageSize(256, 192)),
         "loss": "joints_mse",

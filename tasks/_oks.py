@@ -90,7 +90,8 @@ class KeypointResults(ImageResults):
         Predictions of equal confidence keep the order of their images.
         """
         weights = np.asarray(image_weights, dtype=np.float64)
-        if weights.ndim != 2 or weights.shape[1] != self.num_images or (weights < 0).any():
+        shape = (*weights.shape[:1], self.num_images)
+        if weights.shape != shape or not (weights >= 0).all():
             message = f"weights must be at least 0 and of shape (R, {self.num_images})"
             raise ValueError(f"{message}, got shape {weights.shape}")
         means: FloatArray = self.rankings["all"].average_precision(weights).mean(axis=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blocks import BranchworkError, Problem, did_you_mean
+from blocks import BranchworkError, ImageSize, Problem, did_you_mean
 
 COCO_JOINTS = (
     "nose",
@@ -92,6 +92,15 @@ OUTPUT_NAMES: dict[str, tuple[str, ...]] = {
 }
 """Every task's outputs by its name: tasks that can be trained, and tasks known for their size."""
 
+_DEFAULT_INPUTS: dict[str, ImageSize] = {
+    "coco_keypoints": ImageSize(256, 192),
+    "synthetic_keypoints": ImageSize(96, 64),
+    "mpii_keypoints": ImageSize(256, 256),
+    "cityscapes": ImageSize(512, 1024),
+    # Its frames have 360 rows, which the coarsest stride does not divide.
+    "camvid": ImageSize(384, 480),
+}
+
 
 def num_outputs_of(name: str) -> int:
     """Returns how many channels a network for this task puts out.
@@ -105,6 +114,25 @@ def num_outputs_of(name: str) -> int:
     Raises:
         BranchworkError: If no task has the name.
     """
+    return len(OUTPUT_NAMES[_known(name)])
+
+
+def default_input_of(name: str) -> ImageSize:
+    """Returns the image size at which networks for this task are usually compared.
+
+    >>> str(default_input_of("mpii_keypoints"))
+    '256x256'
+
+    Args:
+        name: A task's name, trainable or not.
+
+    Raises:
+        BranchworkError: If no task has the name.
+    """
+    return _DEFAULT_INPUTS[_known(name)]
+
+
+def _known(name: str) -> str:
     if name not in OUTPUT_NAMES:
         raise BranchworkError(
             Problem(
@@ -114,4 +142,4 @@ def num_outputs_of(name: str) -> int:
                 do=did_you_mean(name, OUTPUT_NAMES),
             )
         )
-    return len(OUTPUT_NAMES[name])
+    return name

@@ -19,6 +19,9 @@ _SHIFT = 4
 _ARC = np.linspace(-np.pi / 2, np.pi / 2, 7)
 _CIRCLE = np.linspace(0, 2 * np.pi, 14, endpoint=False)
 _FACE_ANGLE = np.deg2rad(62)
+_FACE_SEEN = 0.05
+_NUM_PATTERNS = 3
+_DOT = 1.1
 
 TORSO, HEAD = 1, 2
 OCCLUDER = 255
@@ -184,16 +187,31 @@ def _disc(centre: FloatArray, radius: float) -> FloatArray:
     return centre + radius * np.stack([np.cos(_CIRCLE), np.sin(_CIRCLE)], axis=-1)
 
 
-def draw_figure(
-    image: ByteImage,
-    mask: ByteImage,
-    *,
-    points: FloatArray,
-    head: FloatArray,
-    head_axes: FloatArray,
-    height_px: float,
-    looks: Looks,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A person, placed in an image.
+
+    Attributes:
+        points: COCO's 17 key points and the two toes, in pixels, with depth (19, 3).
+        head: The head's centre, in pixels, with depth (3,).
+        head_axes: The head's left, down and front, as rows (3, 3).
+        height_px: The person's height.
+        looks: What the person looks like.
+    """
+
+    points: FloatArray
+    head: FloatArray
+    head_axes: FloatArray
+    height_px: float
+    looks: Looks
+
+    @property
+    def unit_px(self) -> float:
+        """What the radii of limbs are parts of."""
+        return self.height_px * self.looks.girth
+
+
+def draw_figure(image: ByteImage, mask: ByteImage, figure: Figure) -> None:
     """Draws a person into an image and its parts' numbers into a mask, both in place.
 
     Parts are painted from the farthest to the nearest, each with a darker rim.
@@ -201,13 +219,9 @@ def draw_figure(
     Args:
         image: RGB (height, width, 3).
         mask: Part numbers (height, width).
-        points: COCO's 17 key points and the two toes, in pixels, with depth (19, 3).
-        head: The head's centre, in pixels, with depth (3,).
-        head_axes: The head's left, down and front, as rows (3, 3).
-        height_px: The person's height.
-        looks: What the person looks like.
+        figure: The person.
     """
-    unit = height_px * looks.girth
+    points, head, height_px, unit = figure.points, figure.head, figure.height_px, figure.unit_px
     starts, ends = points[_STARTS], points[_ENDS]
     limbs = capsules(starts[:, :2], ends[:, :2], _START_RADII * unit, _END_RADII * unit)
     rims = capsules(starts[:, :2], ends[:, :2], _START_RADII * unit + 0.8, _END_RADII * unit + 0.8)
@@ -217,29 +231,22 @@ def draw_figure(
     order += [(trunk_depth, TORSO), (head[2], HEAD)]
     for _, part in sorted(order):
         if part == TORSO:
-            _draw_trunk(image, mask, points, head, height_px, looks)
+            _draw_trunk(image, mask, figure)
         elif part == HEAD:
-            _draw_head(image, mask, points, head, head_axes, height_px, looks)
+            _draw_head(image, mask, figure)
         else:
-            colour = looks.of_part(part)
+            colour = figure.looks.of_part(part)
             fill(image, rims[part - 3], darker(colour))
             fill(image, limbs[part - 3], colour)
             _mark(mask, rims[part - 3], part)
             if part in _HANDS:
                 hand = _disc(points[_HANDS[part], :2], _HAND_RADIUS * unit)
-                fill(image, hand, looks.skin)
+                fill(image, hand, figure.looks.skin)
                 _mark(mask, hand, part)
 
 
-def _draw_trunk(
-    image: ByteImage,
-    mask: ByteImage,
-    points: FloatArray,
-    head: FloatArray,
-    height_px: float,
-    looks: Looks,
-) -> None:
-    unit = height_px * looks.girth
+def _draw_trunk(image: ByteImage, mask: ByteImage, figure: Figure) -> None:
+    points, head, unit, looks = figure.points, figure.head, figure.unit_px, figure.looks
     shoulders = points[5:7, :2]
     neck = capsules(
         shoulders.mean(axis=0)[None],
@@ -254,15 +261,14 @@ def _draw_trunk(
     hull = cv2.convexHull(np.concatenate(corners).astype(np.float32))[:, 0].astype(np.float64)
     fill(image, hull, looks.shirt)
     _mark(mask, hull, TORSO)
-    if looks.pattern[2] < 3:
-        _draw_pattern(image, mask, points, height_px, looks)
+    if looks.pattern[2] < _NUM_PATTERNS:
+        _draw_pattern(image, mask, figure)
 
 
-def _draw_pattern(
-    image: ByteImage, mask: ByteImage, points: FloatArray, height_px: float, looks: Looks
-) -> None:
+def _draw_pattern(image: ByteImage, mask: ByteImage, figure: Figure) -> None:
     """Paints stripes (kind 0), checks (1) or dots (2) that turn with the trunk."""
-    corners = points[[5, 6, 11, 12], :2]
+    height_px, looks = figure.height_px, figure.looks
+    corners = figure.points[[5, 6, 11, 12], :2]
     margin = 0.06 * height_px
     low = np.maximum(np.floor(corners.min(axis=0) - margin), 0).astype(int)
     high = np.ceil(corners.max(axis=0) + margin).astype(int)
@@ -281,25 +287,18 @@ def _draw_pattern(
         chosen = first > 0
     else:
         second = np.sin(pulse * (np.cos(angle) * y - np.sin(angle) * x))
-        chosen = first * second > 0 if kind == 1 else first + second > 1.1
+        chosen = first * second > 0 if kind == 1 else first + second > _DOT
     image[window][inside & chosen] = looks.pattern_colour
 
 
-def _draw_head(
-    image: ByteImage,
-    mask: ByteImage,
-    points: FloatArray,
-    head: FloatArray,
-    head_axes: FloatArray,
-    height_px: float,
-    looks: Looks,
-) -> None:
-    radius = HEAD_RADIUS * height_px
+def _draw_head(image: ByteImage, mask: ByteImage, figure: Figure) -> None:
+    points, head, looks = figure.points, figure.head, figure.looks
+    radius = HEAD_RADIUS * figure.height_px
     skull = _disc(head[:2], radius)
     fill(image, _disc(head[:2], radius + 0.8), darker(looks.hair))
     fill(image, skull, looks.hair)
     _mark(mask, _disc(head[:2], radius + 0.8), HEAD)
-    left, down, front = head_axes
+    left, down, front = figure.head_axes
     # The face is a cap of the head's sphere around a direction a little below the front.
     centre = np.cos(0.3) * front + np.sin(0.3) * down
     below = np.cos(0.3) * down - np.sin(0.3) * front
@@ -307,7 +306,7 @@ def _draw_head(
         np.cos(_CIRCLE)[:, None] * left + np.sin(_CIRCLE)[:, None] * below
     )
     nearest = cap[:, 2].max()
-    if nearest > 0.05:
+    if nearest > _FACE_SEEN:
         # What lies behind the horizon is drawn on it.
         lengths = np.linalg.norm(cap[:, :2], axis=1, keepdims=True)
         seen = np.where(cap[:, 2:] < 0, cap[:, :2] / np.maximum(lengths, 1e-6), cap[:, :2])

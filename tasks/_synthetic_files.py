@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from filelock import FileLock
 
 from blocks import DataError, Problem
 
@@ -55,32 +56,33 @@ def cache_folder() -> Path:
     return Path(named) if named else Path.home() / ".cache" / "branchwork"
 
 
-def ensure_rendered(which: SyntheticSet, parent: Path, *, again: bool = False) -> Path:
+def ensure_rendered(which: SyntheticSet, parent: Path) -> Path:
     """Returns the data set's folder, rendering it if it is not there whole.
 
-    It is rendered under a temporary name and then renamed, so neither a killed process nor two
-    at once leave half a data set behind; of two, the first to finish wins.
+    It is rendered under a temporary name and then renamed, so a killed process leaves no half of
+    it behind; of several processes that want it, one renders and the others wait.
 
     Args:
         which: The data set.
         parent: The folder to keep it in; made if it does not exist.
-        again: Whether to render it even if it looks whole.
 
     Raises:
         DataError: If the folder cannot be written.
     """
     folder = parent / which.folder_name
-    if not again and _is_whole(folder):
+    if _is_whole(folder):
         return folder
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(parent)
-        made = Path(tempfile.mkdtemp(prefix=f".{which.folder_name}.", dir=parent))
-        try:
-            _render(which, made)
-            _install(made, folder, replace=again)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+        with FileLock(parent / f".{which.folder_name}.lock"):
+            if not _is_whole(folder):
+                _remove_stale(parent)
+                made = Path(tempfile.mkdtemp(prefix=f".{which.folder_name}.", dir=parent))
+                try:
+                    _render(which, made)
+                    _install(made, folder)
+                finally:
+                    shutil.rmtree(made, ignore_errors=True)
     except OSError as error:
         raise DataError(
             Problem(
@@ -93,20 +95,45 @@ def ensure_rendered(which: SyntheticSet, parent: Path, *, again: bool = False) -
     return folder
 
 
-def _install(made: Path, folder: Path, *, replace: bool) -> None:
+def version_of(folder: Path) -> int:
+    """Returns a number that changes when the data set is rendered anew; 0 if it is not there."""
+    try:
+        return (folder / _DONE).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def distrust(folder: Path, version: int) -> None:
+    """Marks a data set as not whole, unless it was rendered anew since its version was read.
+
+    Raises:
+        DataError: If the folder cannot be written.
+    """
+    try:
+        with FileLock(folder.parent / f".{folder.name}.lock"):
+            if version_of(folder) == version:
+                (folder / _DONE).unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(
+            Problem(
+                where=str(folder),
+                rule="a damaged synthetic data set is rendered again in its place",
+                got=str(error.strerror or error),
+                do=f"give another folder with --data or {_CACHE_VARIABLE}",
+            )
+        ) from error
+
+
+def _install(made: Path, folder: Path) -> None:
     made.chmod(0o755)
-    if folder.exists() and (replace or not _is_whole(folder)):
+    if folder.exists():
         # Aside first: whoever reads it now keeps the open files, and the name is free at once.
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             folder.rename(aside / "broken")
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    try:
-        made.rename(folder)
-    except OSError:
-        if not _is_whole(folder):
-            raise
+    made.rename(folder)
 
 
 def _is_whole(folder: Path) -> bool:
@@ -131,6 +158,8 @@ def _inventory(folder: Path) -> dict[str, Any]:
 def _remove_stale(parent: Path) -> None:
     """Removes what killed processes left behind."""
     for left in parent.glob(".synthetic_keypoints-*"):
+        if not left.is_dir():
+            continue
         try:
             stale = time.time() - left.stat().st_mtime > _STALE_S
         except FileNotFoundError:

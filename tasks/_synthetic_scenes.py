@@ -15,6 +15,7 @@ from ._synthetic_bodies import HEAD_RADIUS, Bodies, draw_bodies
 from ._synthetic_figures import (
     OCCLUDER,
     PARTS_OF_JOINT,
+    Figure,
     Looks,
     capsules,
     draw_figure,
@@ -24,7 +25,7 @@ from ._synthetic_figures import (
 FloatArray = npt.NDArray[np.float64]
 ByteImage = npt.NDArray[np.uint8]
 
-RENDERER_REVISION = 1
+RENDERER_REVISION = 2
 """Raised by one whenever the same seed gives other images or labels."""
 
 IMAGE_SIZE = ImageSize(160, 128)
@@ -33,10 +34,16 @@ IMAGE_SIZE = ImageSize(160, 128)
 CHUNK = 64
 """How many samples are drawn together; a sample depends on its chunk, not on how many follow."""
 
-_PASSER_BY = 0.35
-_OCCLUDED = 0.45
-_CUT_OFF = 0.2
+_PASSER_BY = 0.1
+_OCCLUDED = 0.25
+_CUT_OFF = 0.1
 _HEIGHT_PX = (78.0, 150.0)
+_BLURRED = 0.5
+_RECTANGLE = 0.5
+# How far behind the head's centre, in head radii, a part of the face may lie to be labelled, and
+# to count as visible: nose and eyes, then ears, which stand out.
+_LABELLED = np.array([-0.2, -0.2, -0.2, -0.8, -0.8])
+_SEEN = np.array([0.0, 0.0, 0.0, -0.35, -0.35])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +80,11 @@ def _render(people: Bodies, others: Bodies, index: int, rng: np.random.Generator
     if rng.random() < _PASSER_BY:
         aside = rng.choice([-1.0, 1.0]) * rng.uniform(0.28, 0.6) * height_px
         where = centre + np.array([aside, rng.normal(0, 0.08 * height_px)])
-        _figure(image, mask, others, index, where, height_px * rng.uniform(0.7, 1.1), rng)
-        mask[:] = 0
-    points = _figure(image, mask, people, index, centre, height_px, rng)
+        passer_by = _figure(others, index, where, height_px * rng.uniform(0.7, 1.1), rng)
+        draw_figure(image, np.zeros_like(mask), passer_by)
+    figure = _figure(people, index, centre, height_px, rng)
+    draw_figure(image, mask, figure)
+    points = figure.points
     box, area = _extent(mask)
     _cover(image, mask, points[:17, :2], height_px, rng)
     _finish(image, rng)
@@ -104,48 +113,46 @@ def _place(joints_px: FloatArray, rng: np.random.Generator) -> FloatArray:
         towards = -1.0 if rng.random() < (0.5 if axis == 0 else 0.15) else 1.0
         edge = size[axis] - high[axis] if towards > 0 else -low[axis]
         centre[axis] = edge + towards * shift
-    return centre
+    placed: FloatArray = centre
+    return placed
 
 
 def _figure(
-    image: ByteImage,
-    mask: ByteImage,
-    bodies: Bodies,
-    index: int,
-    centre: FloatArray,
-    height_px: float,
-    rng: np.random.Generator,
-) -> FloatArray:
+    bodies: Bodies, index: int, centre: FloatArray, height_px: float, rng: np.random.Generator
+) -> Figure:
     offset = np.array([*centre, 0.0])
-    points = np.concatenate([bodies.joints[index], bodies.toes[index]]) * height_px + offset
-    draw_figure(
-        image,
-        mask,
-        points=points,
+    return Figure(
+        points=np.concatenate([bodies.joints[index], bodies.toes[index]]) * height_px + offset,
         head=bodies.head[index] * height_px + offset,
         head_axes=bodies.head_axes[index],
         height_px=height_px,
         looks=Looks.draw(rng),
     )
-    return points
 
 
 def _background(rng: np.random.Generator) -> ByteImage:
+    """Draws soft patches around one colour, with a few sharper things before them."""
     shape = (IMAGE_SIZE.width, IMAGE_SIZE.height)
-    gradient = cv2.resize(rng.integers(0, 256, (2, 2, 3), np.uint8), shape)
-    rows, columns = rng.integers(3, 24, 2)
-    cells = rng.integers(0, 256, (rows, columns, 3), np.uint8)
-    smooth = rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST])
+    base = rng.integers(60, 196, 3)
+    gradient = cv2.resize(_near(base, (2, 2, 3), 40, rng), shape)
+    rows, columns = rng.integers(3, 12, 2)
+    patches = cv2.resize(_near(base, (rows, columns, 3), 60, rng), shape)
     part = float(rng.uniform(0.1, 0.6))
-    image = cv2.addWeighted(
-        gradient, 1 - part, cv2.resize(cells, shape, interpolation=int(smooth)), part, 0
+    canvas = np.ascontiguousarray(
+        cv2.addWeighted(gradient, 1 - part, patches, part, 0), dtype=np.uint8
     )
-    canvas = np.ascontiguousarray(image, dtype=np.uint8)
-    for _ in range(rng.integers(2, 9)):
-        _shape(canvas, rng.uniform(0, shape), rng.uniform(4, 34, 2), rng)
-    num = int(rng.integers(0, 6))
+    for _ in range(rng.integers(0, 4)):
+        _shape(canvas, rng.uniform(0, shape), rng.uniform(4, 24, 2), rng)
+    num = int(rng.integers(0, 2))
     _sticks(canvas, rng.uniform(0, shape, (num, 2)), rng.uniform(14, 60, num), rng)
     return canvas
+
+
+def _near(
+    base: npt.NDArray[np.int64], shape: tuple[int, ...], reach: int, rng: np.random.Generator
+) -> ByteImage:
+    """Returns random colours around a colour."""
+    return np.clip(base + rng.integers(-reach, reach + 1, shape), 0, 255).astype(np.uint8)
 
 
 def _shape(
@@ -153,7 +160,8 @@ def _shape(
 ) -> FloatArray:
     """Draws an ellipse or a rectangle, turned at random; returns its outline."""
     angle = rng.uniform(0, np.pi)
-    corners = np.linspace(0, 2 * np.pi, 4 if rng.random() < 0.5 else 16, endpoint=False) + np.pi / 4
+    num = 4 if rng.random() < _RECTANGLE else 16
+    corners = np.linspace(0, 2 * np.pi, num, endpoint=False) + np.pi / 4
     flat = np.stack([np.cos(corners), np.sin(corners)], axis=-1) * radii
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     outline: FloatArray = centre + flat @ turn
@@ -199,7 +207,7 @@ def _cover(
 
 def _finish(image: ByteImage, rng: np.random.Generator) -> None:
     """Blurs, adds the sensor's noise and varies contrast and brightness, in place."""
-    if rng.random() < 0.5:
+    if rng.random() < _BLURRED:
         cv2.GaussianBlur(image, (3, 3), float(rng.uniform(0.3, 1.0)), dst=image)
     grain = int(rng.integers(1, 28))
     noise = rng.integers(0, grain, image.shape, np.uint8)
@@ -218,7 +226,7 @@ def _flags(joints: FloatArray, mask: ByteImage, face_depths: FloatArray) -> list
         mask: Which part is seen at each pixel.
         face_depths: How far nose, eyes and ears lie before the head's centre, in head radii.
     """
-    away = [*(face_depths[:3] < -0.2), *(face_depths[3:] < -0.8)]
+    away, shown_face = face_depths < _LABELLED, face_depths > _SEEN
     flags = []
     for joint, parts in enumerate(PARTS_OF_JOINT):
         x, y = (int(np.floor(value + 0.5)) for value in joints[joint, :2])
@@ -228,7 +236,7 @@ def _flags(joints: FloatArray, mask: ByteImage, face_depths: FloatArray) -> list
             continue
         shown = mask[y, x] in parts
         if joint < len(away):
-            shown = shown and face_depths[joint] > (0 if joint < 3 else -0.35)
+            shown = shown and shown_face[joint]
         flags.append(2 if shown else 1)
     return flags
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -169,3 +169,37 @@ def trainable_task(name: str) -> type[Task]:
             do=f"choose one of {', '.join(trainable)}" if known else did_you_mean(name, trainable),
         )
     )
+
+
+def make_task(cls: type[Task], options: Mapping[str, Any], where: str) -> Task:
+    """Returns a task with options as a user wrote them.
+
+    Args:
+        cls: The task's class.
+        options: Values by option name; the others keep their defaults.
+        where: Where they were written, for messages.
+
+    Raises:
+        BranchworkError: With every option that the task does not have or cannot take.
+    """
+    known = {field.name: field.default for field in fields(cls)}
+    problems = [
+        Problem(
+            where=f"{where} {name}",
+            rule=f"the task has the options {', '.join(known)}",
+            got=repr(name),
+            do=did_you_mean(name, known),
+        )
+        if name not in known
+        else Problem(
+            where=f"{where} {name}",
+            rule=f"the option is of the kind of {known[name]!r}",
+            got=repr(value),
+            do=f"write {known[name]!r}, for example",
+        )
+        for name, value in options.items()
+        if name not in known or type(value) is not type(known[name])
+    ]
+    if problems:
+        raise BranchworkError(problems)
+    return cls(**options)

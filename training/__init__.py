@@ -1,24 +1,28 @@
 """Training: schedules, the loop, checkpoints."""
 
 from training.checkpoint import Checkpoint, RunIdentity, load_checkpoint, save_checkpoint
-from training.loop import (
+from training.hardware import ACCELERATORS, Hardware
+from training.loop import evaluate, train
+from training.reports import (
     DivergedError,
     EvalPoint,
-    Hardware,
+    OutOfMemoryError,
+    RunFailedError,
     StepReport,
     TrainedRun,
-    evaluate,
-    train,
 )
 from training.schedule import PRECISIONS, SCHEDULES, Schedule, schedule_of
 
 __all__ = [
+    "ACCELERATORS",
     "PRECISIONS",
     "SCHEDULES",
     "Checkpoint",
     "DivergedError",
     "EvalPoint",
     "Hardware",
+    "OutOfMemoryError",
+    "RunFailedError",
     "RunIdentity",
     "Schedule",
     "StepReport",

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from blocks import CheckpointError, Problem
+
+_MAX_GOT = 160
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +64,40 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint under a temporary name and renames it, so that it is whole or old."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a checkpoint under a temporary name and renames it, so that it is whole or old.
+
+    Raises:
+        CheckpointError: If the file cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     data = {**vars(checkpoint), "identity": vars(checkpoint.identity)}
     try:
-        torch.save(data, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                torch.save(data, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            Problem(
+                where=str(path),
+                rule="a run keeps its state in a checkpoint",
+                got=str(error.strerror or error),
+                do="free some space, or choose another --out",
+            )
+        ) from error
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes what processes left that were killed while they wrote this checkpoint."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        pid = left.name.split(".")[-2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            left.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -83,14 +111,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(**{**data, "identity": RunIdentity(**data["identity"])})
     except Exception as error:
         # torch.load raises many kinds of errors for a file that is not its own.
-        raise CheckpointError(
-            Problem(
-                where=str(path),
-                rule="a checkpoint is a file that a training run of Branchwork wrote",
-                got=f"{type(error).__name__}: {error}".splitlines()[0][:160],
-                do="delete the file to train from the start",
-            )
-        ) from error
+        raise misfit(path, error) from error
+
+
+def misfit(path: Path, error: Exception) -> CheckpointError:
+    """Returns the error for a file that is no checkpoint, or not a whole one."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    return CheckpointError(
+        Problem(
+            where=str(path),
+            rule="a checkpoint is a file that a training run of Branchwork wrote",
+            got=f"{type(error).__name__}: {lines[0]}"[:_MAX_GOT],
+            do="delete the file to train from the start, or choose another --out",
+        )
+    )
 
 
 def check_identity(path: Path, checkpoint: Checkpoint, expected: RunIdentity) -> None:
@@ -99,17 +133,28 @@ def check_identity(path: Path, checkpoint: Checkpoint, expected: RunIdentity) ->
     Raises:
         CheckpointError: If it belongs to another; what differs is named.
     """
+    found, wanted = _flat(checkpoint.identity), _flat(expected)
     differing = [
-        f"{name} {getattr(checkpoint.identity, name)!r} instead of {value!r}"
-        for name, value in vars(expected).items()
-        if getattr(checkpoint.identity, name) != value
+        f"{name} {found.get(name)!r} instead of {wanted.get(name)!r}"
+        for name in {**wanted, **found}
+        if found.get(name) != wanted.get(name)
     ]
     if differing:
         raise CheckpointError(
             Problem(
                 where=str(path),
                 rule="a run goes on from its own checkpoint only",
-                got=differing[0],
+                got=", ".join(differing),
                 do="choose another --out, or delete the checkpoint",
             )
         )
+
+
+def _flat(identity: RunIdentity) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in vars(identity).items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{key}": part for key, part in value.items()}
+        else:
+            flat[name] = value
+    return flat

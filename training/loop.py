@@ -5,105 +5,30 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from blocks import ImageSize, Problem, StudyError
-from networks import NetworkSpec, initialise, spec_id, spec_to_dict
-from tasks import Batch, ImageResults, Item, Task, TaskData, collate
-from training.checkpoint import (
-    Checkpoint,
-    RunIdentity,
-    check_identity,
-    load_checkpoint,
-    save_checkpoint,
-)
+from networks import NetworkSpec, initialise, spec_from_dict, spec_id, spec_to_dict
+from tasks import ImageResults, Task, TaskData, collate
+from training.checkpoint import RunIdentity
+from training.hardware import Hardware, make_fabric
+from training.processes import run_in_processes
+from training.reports import DivergedError, OutOfMemoryError, StepReport, TrainedRun
+from training.samples import MAX_SEED, load_batches, sample_keys
 from training.schedule import Schedule
+from training.state import RunState
 
 _CHECKPOINT_EVERY_S = 30.0
-
-
-class DivergedError(RuntimeError):
-    """The loss of a run became NaN or infinite."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hardware:
-    """Where a run takes place.
-
-    Attributes:
-        accelerator: ``auto``, ``cpu`` or ``cuda``.
-        devices: Number of devices; the batch is divided over them.
-        num_loaders: Processes that prepare batches; 0 prepares them in the run's own process.
-    """
-
-    accelerator: str = "auto"
-    devices: int = 1
-    num_loaders: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvalPoint:
-    """One evaluation during training.
-
-    Attributes:
-        step: Steps done.
-        loss: Mean training loss since the last evaluation.
-        score: The task's headline metric on the validation data.
-        elapsed_s: Seconds of training so far.
-    """
-
-    step: int
-    loss: float
-    score: float
-    elapsed_s: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepReport:
-    """How far a run is.
-
-    Attributes:
-        step: Steps done.
-        num_steps: Steps in all.
-        loss: Loss of the last step.
-        samples_per_s: Training samples a second since the run (or its resumption) began.
-        message: What is happening beside the steps, "" usually.
-    """
-
-    step: int
-    num_steps: int
-    loss: float
-    samples_per_s: float
-    message: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainedRun:
-    """What training gave.
-
-    Attributes:
-        results: Per-image results on the validation data.
-        curve: The learning curve.
-        losses: Loss of every step that this process did.
-        elapsed_s: Seconds of training and evaluation, earlier processes included.
-        resumed_from: Step at which this process took over, 0 if it began.
-    """
-
-    results: ImageResults
-    curve: tuple[EvalPoint, ...]
-    losses: tuple[float, ...]
-    elapsed_s: float
-    resumed_from: int
-
+_LEAST_SHARE = 2
 
 Pace = Callable[[], AbstractContextManager[object]]
 
@@ -126,7 +51,8 @@ def train(  # noqa: PLR0913 - a run is defined by all of these
     """Trains a network on a schedule, going on from its checkpoint if there is one.
 
     Initialisation, order and augmentation come from the seed alone, and a run that was killed
-    gives on the CPU, bit for bit, the losses that it would have given.
+    gives on the CPU, bit for bit, the losses that it would have given. What the caller drew from
+    PyTorch's generator before is not disturbed.
 
     Args:
         spec: The network; its number of outputs must be the task's.
@@ -139,91 +65,38 @@ def train(  # noqa: PLR0913 - a run is defined by all of these
         seed: The seed of everything random.
         checkpoint_path: Where its state is kept.
         hardware: Where it runs.
-        on_step: Is told about every step.
+        on_step: Is told about every step; on one device it may raise KeyboardInterrupt to stop
+            the run between two steps, and the run is saved.
         pace: Gives a context in which each step and each evaluated batch is done, so that a
-            caller can hold the run between steps.
+            caller can hold the run between steps; not asked for on several devices.
 
     Raises:
-        StudyError: If the network does not suit the task.
-        CheckpointError: If the checkpoint belongs to another run.
+        StudyError: If the network, the data or the hardware do not suit the task or the schedule.
+        DataError: If an image can no longer be read; once it is restored, the run goes on.
+        CheckpointError: If the checkpoint belongs to another run, or cannot be written.
         DivergedError: If the loss becomes NaN or infinite.
+        OutOfMemoryError: If there is not enough memory.
     """
-    _check_fit(spec, task, train_data, schedule)
     hardware = hardware or Hardware()
-    fabric = Fabric(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        precision=cast("Any", schedule.precision),
-    )
-    if hardware.devices > 1:
-        fabric.launch()
-    torch.manual_seed(seed)
-    module = spec.build()
-    initialise(module, schedule.init, seed)
-    optimiser = torch.optim.AdamW(
-        module.parameters(),
-        lr=schedule.lr,
-        weight_decay=schedule.weight_decay,
-        fused=True,
-    )
-    identity = RunIdentity(
-        spec_id=spec_id(spec),
-        task=task_name,
-        input=str(size),
-        schedule=dataclasses.asdict(schedule),
-        data={"train": train_data.fingerprint, "val": val_data.fingerprint},
+    _check_fit(spec, task, train_data, schedule, hardware, seed)
+    work = _Work(
+        spec=spec_to_dict(spec),
+        task=task,
+        task_name=task_name,
+        train_data=train_data,
+        val_data=val_data,
+        size=size,
+        schedule=schedule,
         seed=seed,
+        checkpoint_path=checkpoint_path,
+        hardware=hardware,
     )
-    run = _Run(spec, identity, checkpoint_path, module, optimiser, fabric)
-    run.restore()
-    model, wrapped_optimiser = fabric.setup(module, optimiser)
-    batches = iter(_loader(train_data, schedule, seed, run.step, fabric, hardware))
-    resumed_from, all_losses = run.step, []
-    started, started_s = time.monotonic(), run.elapsed_s
-    results: ImageResults | None = None
-
-    model.train()
-    for step in range(run.step, schedule.steps):
-        with pace():
-            batch = next(batches).to(fabric.device)
-            for group in optimiser.param_groups:
-                group["lr"] = schedule.lr_at(step)
-            wrapped_optimiser.zero_grad(set_to_none=True)
-            loss = task.loss(model(batch.image), batch)
-            fabric.backward(loss)
-            wrapped_optimiser.step()
-        value = _mean_over_devices(fabric, loss)
-        if not math.isfinite(value):
-            message = f"the loss became {value} at step {step + 1} of {schedule.steps}"
-            raise DivergedError(message)
-        all_losses.append(value)
-        run.losses.append(value)
-        run.step = step + 1
-        run.elapsed_s = started_s + time.monotonic() - started
-        rate = (run.step - resumed_from) * schedule.batch / (time.monotonic() - started)
-        report = StepReport(step=run.step, num_steps=schedule.steps, loss=value, samples_per_s=rate)
-        on_step(report)
-        if run.step in schedule.eval_steps:
-            on_step(dataclasses.replace(report, message="evaluating"))
-            results = evaluate(model, task, val_data, schedule.batch, fabric=fabric, pace=pace)
-            run.elapsed_s = started_s + time.monotonic() - started
-            run.add_point(results.metrics[results.headline])
-            model.train()
-            run.save()
-        elif run.seconds_since_save > _CHECKPOINT_EVERY_S:
-            run.save()
-    if results is None:
-        # The run had ended before; its checkpoint is the trained network.
-        results = evaluate(model, task, val_data, schedule.batch, fabric=fabric, pace=pace)
-    return TrainedRun(
-        results=results,
-        curve=run.points,
-        losses=tuple(all_losses),
-        elapsed_s=run.elapsed_s,
-        resumed_from=resumed_from,
-    )
+    if hardware.devices == 1:
+        return _run(work, on_step, pace)
+    return run_in_processes(partial(_run, work), hardware.devices, hardware.block_folders, on_step)
 
 
+@torch.no_grad()
 def evaluate(  # noqa: PLR0913
     module: nn.Module,
     task: Task,
@@ -236,7 +109,7 @@ def evaluate(  # noqa: PLR0913
     """Scores a network on a split; the devices share the work.
 
     Args:
-        module: The network; left in eval mode.
+        module: The network, on its device; left in eval mode, otherwise as it was.
         task: Its task.
         data: The split.
         batch_size: Images a forward pass.
@@ -249,135 +122,154 @@ def evaluate(  # noqa: PLR0913
     indices = range(rank, len(data), world)
     predictions: list[dict[str, Any]] = []
     for start in range(0, len(indices), batch_size):
-        with pace():
+        with pace(), fabric.autocast() if fabric else nullcontext():
             chunk = indices[start : start + batch_size]
             batch = collate([data.eval_item(index) for index in chunk])
             predictions.extend(task.predict(module, batch.to(device)))
-    return task.score(data, _gathered(predictions, world))
+    return task.score(data, _gathered(predictions, len(data), world))
 
 
-class _Run:
-    """What changes during a run, and its way to disk."""
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """Everything that defines a run, as data that travels between processes."""
 
-    def __init__(  # noqa: PLR0913
-        self,
-        spec: NetworkSpec,
-        identity: RunIdentity,
-        path: Path,
-        module: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        fabric: Fabric,
-    ) -> None:
-        self._spec = spec
-        self._identity = identity
-        self._path = path
-        self._module = module
-        self._optimiser = optimiser
-        self._fabric = fabric
-        self._saved_at = time.monotonic()
-        self.step = 0
-        self.curve: list[list[float]] = []
-        self.losses: list[float] = []
-        self.elapsed_s = 0.0
-
-    @property
-    def seconds_since_save(self) -> float:
-        return time.monotonic() - self._saved_at
-
-    @property
-    def points(self) -> tuple[EvalPoint, ...]:
-        return tuple(
-            EvalPoint(step=int(step), loss=loss, score=score, elapsed_s=elapsed_s)
-            for step, loss, score, elapsed_s in self.curve
-        )
-
-    def add_point(self, score: float) -> None:
-        mean_loss = sum(self.losses) / len(self.losses)
-        self.curve.append([float(self.step), mean_loss, score, self.elapsed_s])
-        self.losses.clear()
-
-    def restore(self) -> None:
-        if not self._path.is_file():
-            return
-        checkpoint = load_checkpoint(self._path)
-        check_identity(self._path, checkpoint, self._identity)
-        self._module.load_state_dict(checkpoint.model)
-        self._optimiser.load_state_dict(checkpoint.optimiser)
-        torch.set_rng_state(checkpoint.rng)
-        self.step = checkpoint.step
-        self.curve = checkpoint.curve
-        self.losses = checkpoint.losses
-        self.elapsed_s = checkpoint.elapsed_s
-
-    def save(self) -> None:
-        self._saved_at = time.monotonic()
-        if not self._fabric.is_global_zero:
-            return
-        save_checkpoint(
-            self._path,
-            Checkpoint(
-                identity=self._identity,
-                spec=spec_to_dict(self._spec),
-                step=self.step,
-                model=self._module.state_dict(),
-                optimiser=self._optimiser.state_dict(),
-                rng=torch.get_rng_state(),
-                curve=self.curve,
-                losses=self.losses,
-                elapsed_s=self.elapsed_s,
-            ),
-        )
+    spec: dict[str, Any]
+    task: Task
+    task_name: str
+    train_data: TaskData
+    val_data: TaskData
+    size: ImageSize
+    schedule: Schedule
+    seed: int
+    checkpoint_path: Path
+    hardware: Hardware
 
 
-class _Samples(Dataset[Item]):
-    """Items by (index, seed of the augmentation)."""
+def _run(
+    work: _Work, on_step: Callable[[StepReport], None], pace: Pace = nullcontext
+) -> TrainedRun:
+    fabric = make_fabric(work.hardware, work.schedule.precision)
+    fabric.launch()
+    with torch.random.fork_rng(devices=[]), _memory_errors(work):
+        torch.manual_seed(work.seed)
+        state, model, optimiser = _begin(work, fabric)
+        return _steps(work, fabric, state, model, optimiser, on_step, pace)
 
-    def __init__(self, data: TaskData) -> None:
-        self._data = data
 
-    def __getitem__(self, key: tuple[int, int]) -> Item:
-        return self._data.train_item(*key)
+def _begin(work: _Work, fabric: Fabric) -> tuple[RunState, nn.Module, torch.optim.Optimizer]:
+    schedule = work.schedule
+    spec = spec_from_dict(work.spec)
+    module = spec.build()
+    initialise(module, schedule.init, work.seed)
+    optimiser = torch.optim.AdamW(
+        module.parameters(),
+        lr=schedule.lr,
+        weight_decay=schedule.weight_decay,
+        fused=True,
+    )
+    state = RunState(
+        spec=spec,
+        identity=RunIdentity(
+            spec_id=spec_id(spec),
+            task=work.task_name,
+            input=str(work.size),
+            schedule=dataclasses.asdict(schedule),
+            data={"train": work.train_data.fingerprint, "val": work.val_data.fingerprint},
+            seed=work.seed,
+        ),
+        path=work.checkpoint_path,
+        module=module,
+        optimiser=optimiser,
+        writes=fabric.is_global_zero,
+    )
+    model, wrapped_optimiser = fabric.setup(module, optimiser)
+    # After the set-up: the optimiser's state then goes to the device that its weights are on.
+    state.restore()
+    return state, model, wrapped_optimiser
 
 
-def _loader(  # noqa: PLR0913
-    data: TaskData,
-    schedule: Schedule,
-    seed: int,
-    first_step: int,
+def _steps(  # noqa: PLR0913, PLR0917 - the loop stands on all of these
+    work: _Work,
     fabric: Fabric,
-    hardware: Hardware,
-) -> DataLoader[Any]:
-    keys = list(_sample_keys(len(data), schedule, seed, first_step))
-    mine = [batch[fabric.global_rank :: fabric.world_size] for batch in keys]
-    return DataLoader(
-        _Samples(data),
-        batch_sampler=cast("Any", mine),
-        collate_fn=cast("Callable[[Sequence[Item]], Batch]", collate),
-        num_workers=hardware.num_loaders,
-        persistent_workers=False,
-        pin_memory=fabric.device.type == "cuda",
+    state: RunState,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    on_step: Callable[[StepReport], None],
+    pace: Pace,
+) -> TrainedRun:
+    task, schedule = work.task, work.schedule
+    keys = sample_keys(len(work.train_data), schedule, work.seed, state.step)
+    batches = load_batches(work.train_data, keys, fabric, work.hardware.num_loaders)
+    resumed_from = state.step
+    all_losses: list[float] = []
+    started, started_s, evaluating_s = time.monotonic(), state.elapsed_s, 0.0
+    results: ImageResults | None = None
+
+    model.train()
+    for step in range(resumed_from, schedule.steps):
+        with pace():
+            batch = next(batches).to(fabric.device)
+            for group in optimiser.param_groups:
+                group["lr"] = schedule.lr_at(step)
+            optimiser.zero_grad(set_to_none=True)
+            loss = task.loss(model(batch.image), batch)
+            # The devices' gradients are averaged, though their shares may differ by a sample.
+            loss = loss * (len(batch) * fabric.world_size / schedule.batch)
+            fabric.backward(loss)
+            optimiser.step()
+        value = _mean_over_devices(fabric, loss)
+        if not math.isfinite(value):
+            message = f"the loss became {value} at step {step + 1} of {schedule.steps}"
+            raise DivergedError(message)
+        all_losses.append(value)
+        state.losses.append(value)
+        state.step = step + 1
+        elapsed_s = time.monotonic() - started
+        state.elapsed_s = started_s + elapsed_s
+        report = StepReport(
+            step=state.step,
+            num_steps=schedule.steps,
+            loss=value,
+            samples_per_s=len(all_losses) * schedule.batch / (elapsed_s - evaluating_s),
+        )
+        try:
+            on_step(report)
+        except KeyboardInterrupt:
+            # An evaluation that is due must not be skipped when the run goes on.
+            if state.step not in schedule.eval_steps:
+                state.save()
+            raise
+        if state.step in schedule.eval_steps:
+            on_step(dataclasses.replace(report, message="evaluating"))
+            results = _evaluate_run(state, work, fabric, pace)
+            evaluating_s += time.monotonic() - started - elapsed_s
+            state.elapsed_s = started_s + time.monotonic() - started
+            state.add_point(results.metrics[results.headline])
+            model.train()
+            state.save()
+        elif state.seconds_since_save > _CHECKPOINT_EVERY_S:
+            state.save()
+    if results is None:
+        # The run had ended before; its checkpoint is the trained network.
+        results = _evaluate_run(state, work, fabric, pace)
+    return TrainedRun(
+        results=results,
+        curve=state.points,
+        losses=tuple(all_losses),
+        elapsed_s=state.elapsed_s,
+        resumed_from=resumed_from,
     )
 
 
-def _sample_keys(
-    num_items: int, schedule: Schedule, seed: int, first_step: int
-) -> Iterator[list[tuple[int, int]]]:
-    """Yields every step's samples: passes over the data in orders drawn from the seed.
-
-    What a step sees depends on its number and the seed alone, so a resumed run sees the same.
-    """
-    order: dict[int, list[int]] = {}
-
-    def key(position: int) -> tuple[int, int]:
-        epoch, offset = divmod(position, num_items)
-        if epoch not in order:
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-            order[epoch] = torch.randperm(num_items, generator=generator).tolist()
-        return order[epoch][offset], seed * 1_000_003 + epoch
-
-    for step in range(first_step, schedule.steps):
-        start = step * schedule.batch
-        yield [key(position) for position in range(start, start + schedule.batch)]
+def _evaluate_run(state: RunState, work: _Work, fabric: Fabric, pace: Pace) -> ImageResults:
+    # The bare module: a module wrapped for several devices talks to the others at each forward
+    # pass, and the devices may have different numbers of batches to evaluate.
+    if fabric.world_size > 1:
+        for buffer in state.module.buffers():
+            torch.distributed.broadcast(buffer, src=0)
+    return evaluate(
+        state.module, work.task, work.val_data, work.schedule.batch, fabric=fabric, pace=pace
+    )
 
 
 def _mean_over_devices(fabric: Fabric, loss: Tensor) -> float:
@@ -386,39 +278,81 @@ def _mean_over_devices(fabric: Fabric, loss: Tensor) -> float:
     return float(cast("Tensor", fabric.all_reduce(loss.detach(), reduce_op="mean")))
 
 
-def _gathered(predictions: list[dict[str, Any]], world: int) -> list[dict[str, Any]]:
+def _gathered(
+    predictions: list[dict[str, Any]], num_items: int, world: int
+) -> list[dict[str, Any]]:
+    """Returns the predictions of all devices, in the order of the items."""
     if world == 1:
         return predictions
     parts: list[list[dict[str, Any]]] = [[] for _ in range(world)]
     torch.distributed.all_gather_object(parts, predictions)
-    return [prediction for part in parts for prediction in part]
+    return [parts[index % world][index // world] for index in range(num_items)]
 
 
-def _check_fit(spec: NetworkSpec, task: Task, data: TaskData, schedule: Schedule) -> None:
-    if spec.num_outputs != task.num_outputs:
-        raise StudyError(
-            Problem(
-                where="head.num_outputs",
-                rule=f"the task needs {task.num_outputs} outputs",
-                got=str(spec.num_outputs),
-                do="use spec.with_outputs(task.num_outputs)",
-            )
+@contextmanager
+def _memory_errors(work: _Work) -> Iterator[None]:
+    """Gives the several errors that say "no more memory" one name and one line."""
+    message = f"out of memory with batch {work.schedule.batch} at {work.size}"
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise OutOfMemoryError(message) from error
+    except RuntimeError as error:
+        # What PyTorch raises for the memory of the CPU has no class of its own.
+        if "can't allocate memory" not in str(error):
+            raise
+        raise OutOfMemoryError(message) from error
+
+
+def _check_fit(  # noqa: PLR0913, PLR0917 - all that must fit together
+    spec: NetworkSpec,
+    task: Task,
+    data: TaskData,
+    schedule: Schedule,
+    hardware: Hardware,
+    seed: int,
+) -> None:
+    share = schedule.batch // hardware.devices
+    problems = [
+        Problem(where=where, rule=rule, got=got, do=do)
+        for where, rule, got, do, fits in (
+            (
+                "head.num_outputs",
+                f"the task needs {task.num_outputs} outputs",
+                str(spec.num_outputs),
+                "use spec.with_outputs(task.num_outputs)",
+                spec.num_outputs == task.num_outputs,
+            ),
+            (
+                "head",
+                f"the task's targets have stride {task.stride}",
+                f"a network with output stride {spec.output_stride}",
+                "choose a stem or head that gives that stride",
+                spec.output_stride == task.stride,
+            ),
+            (
+                "schedule.batch",
+                "a batch is no larger than the training data",
+                f"{schedule.batch} for {len(data)} samples",
+                f"write {max(2, len(data))} or less, or use more data",
+                len(data) >= schedule.batch,
+            ),
+            (
+                "schedule.batch",
+                f"every device needs at least {_LEAST_SHARE} samples of a batch",
+                f"{schedule.batch} for {hardware.devices} devices",
+                f"write {_LEAST_SHARE * hardware.devices} or more, or use fewer devices",
+                share >= _LEAST_SHARE,
+            ),
+            (
+                "seed",
+                f"a seed is a whole number from 0 to {MAX_SEED}",
+                str(seed),
+                "use 0, for example",
+                0 <= seed <= MAX_SEED,
+            ),
         )
-    if spec.output_stride != task.stride:
-        raise StudyError(
-            Problem(
-                where="head",
-                rule=f"the task's targets have stride {task.stride}",
-                got=f"a network with output stride {spec.output_stride}",
-                do="choose a stem or head that gives that stride",
-            )
-        )
-    if len(data) < schedule.batch:
-        raise StudyError(
-            Problem(
-                where="schedule.batch",
-                rule="a batch is no larger than the training data",
-                got=f"{schedule.batch} for {len(data)} samples",
-                do=f"write {max(2, len(data))} or less, or use more data",
-            )
-        )
+        if not fits
+    ]
+    if problems:
+        raise StudyError(problems)

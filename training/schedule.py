@@ -13,6 +13,8 @@ from networks import INITIALISATIONS
 
 PRECISIONS = ("32-true", "bf16-mixed")
 
+_LEAST = 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -50,8 +52,20 @@ class Schedule:
             Problem(where=f"schedule.{name}", rule=rule, got=repr(got), do=do)
             for name, rule, got, do, fits in (
                 ("steps", "steps are at least 1", self.steps, "write 150", self.steps >= 1),
-                ("batch", "a batch is at least 2", self.batch, "write 16", self.batch >= 2),  # noqa: PLR2004
-                ("lr", "a learning rate is above 0", self.lr, "write 0.005", self.lr > 0),
+                (
+                    "batch",
+                    f"a batch is at least {_LEAST}",
+                    self.batch,
+                    "write 16",
+                    self.batch >= _LEAST,
+                ),
+                (
+                    "lr",
+                    "a learning rate is a finite number above 0",
+                    self.lr,
+                    "write 0.005",
+                    0 < self.lr < math.inf,
+                ),
                 (
                     "warmup_steps",
                     "a warm-up is at least 0 steps",
@@ -61,10 +75,10 @@ class Schedule:
                 ),
                 (
                     "weight_decay",
-                    "weight decay is at least 0",
+                    "weight decay is a finite number of at least 0",
                     self.weight_decay,
                     "write 0",
-                    self.weight_decay >= 0,
+                    0 <= self.weight_decay < math.inf,
                 ),
                 (
                     "num_evals",
@@ -115,8 +129,8 @@ class Schedule:
 
 SCHEDULES: dict[str, Schedule] = {
     "smoke": Schedule(steps=4, batch=4, lr=1e-3, warmup_steps=1, num_evals=2),
-    "tiny": Schedule(steps=150, batch=16, lr=5e-3),
-    "short": Schedule(steps=600, batch=16, lr=5e-3, warmup_steps=30, num_evals=6),
+    "tiny": Schedule(steps=150, batch=16, lr=1e-2, num_evals=3),
+    "short": Schedule(steps=600, batch=16, lr=1e-2, warmup_steps=30, num_evals=6),
     "medium": Schedule(steps=3000, batch=32, lr=4e-3, warmup_steps=100, num_evals=10),
 }
 """The schedules that have names."""
@@ -155,8 +169,9 @@ def schedule_of(written: object, where: str = "schedule") -> Schedule:
                 )
             )
         default = getattr(base, name)
-        fits = isinstance(value, str) == isinstance(default, str) and not isinstance(value, bool)
-        if not fits or (isinstance(default, int) and not isinstance(value, int)):
+        # A whole number will do for a fraction, but truth is no number.
+        kinds = (int, float) if isinstance(default, float) else type(default)
+        if not isinstance(value, kinds) or isinstance(value, bool):
             raise StudyError(
                 Problem(
                     where=f"{where}.{name}",
