@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.axes import INTERVAL_MEANING, cost_axis, score_label
 from analysis.comparing import require_one_protocol
@@ -34,7 +35,7 @@ SLOT_COLOURS = {
 
 FRONT_COLOUR = "#d55e00"
 OTHER_COLOUR = "#0072b2"
-SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 MARKERS = "osD^vPX"
 _LOG_RATIO = 8
 _MAX_NAMES = 8
@@ -82,7 +83,7 @@ def curves_figure(records: Sequence[Record]) -> Figure:
         BranchworkError: If the records may not be compared.
     """
     group = require_one_protocol(records)
-    figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     drawn = [record for record in group.records if record.curve][:_MAX_CURVES]
     for index, record in enumerate(drawn):
@@ -97,7 +98,7 @@ def curves_figure(records: Sequence[Record]) -> Figure:
     for axes, name in ((losses, "Training loss, mean since the last point"), (scores, "")):
         _clean(axes)
         axes.set_xlabel("Optimiser steps")
-        axes.set_ylabel(name or textwrap.fill(score_label(group), 36))
+        axes.set_ylabel(textwrap.fill(name or score_label(group), 30))
     if drawn:
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7)
     _note(figure, "Each line is one training run.")
@@ -125,6 +126,8 @@ def cost_figure(record: Record, measure: str = "macs") -> Figure:
         if heights.any():
             axes.bar(stages, heights, 0.7, bottom=bottoms, color=colour, label=slot)
         bottoms += heights
+    # A bar's foot pins the axis to itself, also at the top of the bar that it stands on.
+    axes.set_ylim(0, 1.08 * float(bottoms.max()))
     axes.set_ylabel(textwrap.fill(axis.label, 36))
     axes.legend(frameon=False, fontsize=8, ncols=2)
     total = axis.write(float(table[measure].sum()))
@@ -143,13 +146,17 @@ def published_figure(task: str, protocol: tuple[str, ...]) -> Figure:
     figure, axes = _figure()
     for index, (family, rows) in enumerate(results.groupby("family", sort=True)):
         colour = SERIES_COLOURS[index % len(SERIES_COLOURS)]
-        marker = MARKERS[index % len(MARKERS)]
+        # After a round of colours the markers are shifted, so that no two families look alike.
+        marker = MARKERS[(index + index // len(SERIES_COLOURS)) % len(MARKERS)]
         axes.plot(rows["params_m"], rows["value"], marker, color=colour, label=family, markersize=5)
     _log_if_wide(axes, list(results["params_m"]))
     axes.set_xlabel("Learnable parameters as published, M")
     axes.set_ylabel(f"{protocol[0]} as published, %")
     axes.set_title(f"{MARK}: {protocol_label(protocol)}", fontsize=9, loc="left")
-    figure.legend(loc="outside right upper", frameon=False, fontsize=7)
+    if results.empty:
+        axes.text(0.5, 0.5, "no parameters published", ha="center", transform=axes.transAxes)
+    else:
+        figure.legend(loc="outside right upper", frameon=False, fontsize=7)
     _note(figure, CAVEAT)
     return figure
 
@@ -169,6 +176,16 @@ def save_figure(figure: Figure, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=200)
     return path
+
+
+def is_wide(values: Sequence[float]) -> bool:
+    """Tells whether a linear axis would press most of the points together.
+
+    >>> is_wide([1.0, 2.0, 40.0])
+    True
+    """
+    positive = [value for value in values if value > 0]
+    return bool(positive) and max(positive) / min(positive) > _LOG_RATIO
 
 
 def _figure(height: float = 4.2) -> tuple[Figure, Axes]:
@@ -226,8 +243,8 @@ def _note(figure: Figure, text: str) -> None:
 
 
 def _log_if_wide(axes: Axes, values: Sequence[float]) -> None:
-    """Uses a logarithmic axis where a linear one would press most points together."""
-    positive = [value for value in values if value > 0]
-    if positive and max(positive) / min(positive) > _LOG_RATIO:
+    if is_wide(values):
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
