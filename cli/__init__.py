@@ -1,0 +1,1 @@
+"""The ``branchwork`` command: one file a verb, each parses, calls and prints."""

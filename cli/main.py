@@ -1,0 +1,55 @@
+"""The ``branchwork`` command: its verbs, and what happens to a user's mistake."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cli.catalogue import catalogue
+from cli.dashboard import dashboard
+from cli.demo import demo
+from cli.latency import latency
+from cli.profile import profile
+from cli.published import published
+from cli.report import report
+from cli.search import search_app
+from cli.show import show
+from cli.train import train
+
+app = typer.Typer(
+    name="branchwork",
+    help="Design, measure, train, search and compare multi-branch, high-resolution networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (profile, show, catalogue, published, latency, train, report, dashboard, demo):
+    app.command()(verb)
+app.add_typer(search_app)
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Runs the command; a user's mistake is a line on standard error and exit code 2."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201 - the command's own output
+        sys.exit(INTERRUPTED)
+    except ValueError as error:
+        from blocks import BranchworkError
+
+        if not isinstance(error, BranchworkError):
+            raise
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)  # noqa: T201
+        sys.exit(USER_ERROR)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
+        sys.exit(USER_ERROR)

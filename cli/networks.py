@@ -1,0 +1,146 @@
+"""What NETWORK on the command line stands for: a preset, a spec file or a known spec_id."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.store import RunStore
+from blocks import ImageSize, Problem, SpecError, StudyError, did_you_mean
+from cli.options import DEFAULT_TASK
+from networks import (
+    PRESETS,
+    NetworkSpec,
+    SpecSpace,
+    read_spec,
+    spec_from_dict,
+)
+from tasks import default_input_of, num_outputs_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedNetwork:
+    """A network with what the user called it and the task that it is looked at for.
+
+    Attributes:
+        name: As the user wrote it.
+        spec: The network, with the task's number of outputs.
+        task: The task's name.
+    """
+
+    name: str
+    spec: NetworkSpec
+    task: str
+
+
+def find_networks(
+    names: list[str], *, task: str | None, changes: list[str] | None, store: RunStore
+) -> list[NamedNetwork]:
+    """Returns the networks that names stand for, with changes applied.
+
+    Args:
+        names: Presets, spec files or spec_ids.
+        task: The task that sets the outputs; None takes that of a spec_id's record, and
+            ``coco_keypoints`` for anything else.
+        changes: ``ADDRESS=VALUE`` texts.
+        store: Where spec_ids are looked up.
+
+    Raises:
+        SpecError: With everything that is wrong.
+    """
+    if task is not None:
+        num_outputs_of(task)
+    changed = _parse_changes(changes or [])
+    problems: list[Problem] = []
+    found: list[NamedNetwork] = []
+    for name in names:
+        try:
+            found.append(_find(name, task, changed, store))
+        except SpecError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise SpecError(problems)
+    return found
+
+
+def input_of(text: str | None, task: str) -> ImageSize:
+    """Returns the image size that the user wrote, or the task's usual one.
+
+    Raises:
+        BranchworkError: If the text is no size.
+    """
+    return ImageSize.parse(text) if text else default_input_of(task)
+
+
+def _find(name: str, task: str | None, changes: dict[str, Any], store: RunStore) -> NamedNetwork:
+    spec, own_task = _base(name, store)
+    task = task or own_task
+    spec = spec.with_outputs(num_outputs_of(task))
+    if changes:
+        name = f"{name} with {', '.join(f'{key}={_brief(v)}' for key, v in changes.items())}"
+        spec = _changed(spec, changes)
+    return NamedNetwork(name=name, spec=spec, task=task)
+
+
+def _changed(spec: NetworkSpec, changes: dict[str, Any]) -> NetworkSpec:
+    try:
+        space = SpecSpace.resolve(spec, {key: [value] for key, value in changes.items()})
+        return space.spec((0,) * len(space.dimensions))
+    except StudyError as error:
+        # The same rules as in a study file, said of what the user wrote here.
+        raise SpecError(
+            [
+                dataclasses.replace(problem, where=f"--set {problem.where.removeprefix('free.')}")
+                for problem in error.problems
+            ]
+        ) from None
+
+
+def _base(name: str, store: RunStore) -> tuple[NetworkSpec, str]:
+    if name in PRESETS:
+        return PRESETS[name].make(num_outputs_of(DEFAULT_TASK)), DEFAULT_TASK
+    if name.endswith(".json") or Path(name).is_file():
+        return read_spec(Path(name)), DEFAULT_TASK
+    record = store.find_spec(name)
+    if record is not None:
+        return spec_from_dict(record.spec), record.task
+    raise SpecError(
+        Problem(
+            where="NETWORK",
+            rule=f"a network is a preset, a spec file (.json) or a spec_id in {store.root}",
+            got=repr(name),
+            do=did_you_mean(name, PRESETS),
+        )
+    )
+
+
+def _parse_changes(texts: list[str]) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for text in texts:
+        address, equals, value = text.partition("=")
+        if not equals or not address or not value:
+            raise SpecError(
+                Problem(
+                    where="--set",
+                    rule="a change is ADDRESS=VALUE",
+                    got=repr(text),
+                    do="write block=ccw, for example",
+                )
+            )
+        changes[address.strip()] = _value(value.strip())
+    return changes
+
+
+def _value(text: str) -> Any:  # noqa: ANN401 - plain data
+    """Reads a value as JSON; what is none is a word, such as a kind's name."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _brief(value: Any) -> str:  # noqa: ANN401
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,275 @@
+"""``branchwork train``: trains one network and leaves its checkpoint and its record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.options import DEFAULT_TASK, AsJson, Blocks, Changes, Input, Runs, open_store
+
+if TYPE_CHECKING:
+    from analysis.records import Record
+    from analysis.store import RunStore
+    from search import Job, Outcome
+    from training import Schedule, StepReport
+
+CHECKPOINT_FILE = "last.ckpt"
+RECORD_FILE = "record.json"
+_STUDY = "train"
+
+
+def train(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK",
+            help="A preset, a spec file (.json), or a spec_id that the run store holds.",
+            show_default=False,
+        ),
+    ],
+    task: Annotated[
+        str, typer.Option("--task", help="coco_keypoints or synthetic_keypoints.")
+    ] = DEFAULT_TASK,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", envvar="BRANCHWORK_DATA", help="The data set's folder."),
+    ] = None,
+    schedule: Annotated[
+        str,
+        typer.Option(
+            "--schedule",
+            metavar="NAME[,KEY=VALUE...]",
+            help="smoke, tiny, short or medium, perhaps with changes: tiny,steps=300,lr=0.01.",
+        ),
+    ] = "tiny",
+    input_: Input = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where checkpoint and record go [default: a folder in the run store].",
+        ),
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            metavar="NAME=VALUE",
+            help="An option of the task: train_split=train, val_split=val, flip_test=false, "
+            "num_train=1200; may be given several times.",
+        ),
+    ] = None,
+    changes: Changes = None,
+    accelerator: Annotated[str, typer.Option("--accelerator", help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int, typer.Option("--devices", min=1, help="Number of devices.")] = 1,
+    loaders: Annotated[
+        int, typer.Option("--loaders", min=0, help="Extra processes that prepare batches.")
+    ] = 0,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+    blocks: Blocks = None,
+) -> None:
+    """Train one network on a schedule; a run that was stopped goes on where it stopped.
+
+    Ctrl-C saves the run. The same command continues it, with the losses that it would have had.
+
+    Examples:
+
+        branchwork train lite_hrnet_18 --task synthetic_keypoints --input 128x96 --out out/lite18
+
+        branchwork train lite_hrnet_18 --data coco --schedule short --input 256x192 --seed 1
+
+        branchwork train lite_hrnet_18 --data lsp --option train_split=train --option val_split=val
+    """
+    store = open_store(runs, blocks)
+    from cli.networks import find_networks, input_of
+    from cli.output import print_json, say
+    from networks import spec_id, spec_to_dict
+    from search import Job
+    from tasks import make_task, trainable_task
+    from training import Hardware
+
+    made_task = make_task(trainable_task(task), _pairs(options or [], "--option"), "--option")
+    found = find_networks([network], task=task, changes=changes, store=store)[0]
+    size = input_of(input_, task)
+    folder = out or store.root / _STUDY / "runs" / f"{spec_id(found.spec)}-{size}-seed{seed}"
+    hardware = Hardware(
+        accelerator=accelerator,
+        devices=devices,
+        num_loaders=loaders,
+        block_folders=tuple(blocks or ()),
+    )
+    job = Job(
+        spec=spec_to_dict(found.spec),
+        task_name=task,
+        task=made_task,
+        data=data,
+        input=size,
+        schedule=_schedule(schedule),
+        seed=seed,
+        checkpoint=folder / CHECKPOINT_FILE,
+        hardware=hardware,
+    )
+    say(
+        f"training {found.name} [{spec_id(found.spec)}] for {task} at {size}: "
+        f"{job.schedule.steps} steps of {job.schedule.batch}, seed {seed}, into {folder}"
+    )
+    outcome = _train(job)
+    record = _record(job, found.name, outcome)
+    _keep(record, folder / RECORD_FILE, store)
+    if as_json:
+        from analysis.records import record_to_dict
+
+        data_out = record_to_dict(record)
+        print_json(
+            {**data_out, "checkpoint": str(job.checkpoint), "resumed_from": outcome.resumed_from}
+        )
+    else:
+        _print(record, folder)
+
+
+def _pairs(texts: list[str], where: str) -> dict[str, Any]:
+    """Reads NAME=VALUE texts; a value is JSON where it is any, a word otherwise."""
+    from blocks import BranchworkError, Problem
+
+    pairs: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise BranchworkError(
+                Problem(
+                    where=where,
+                    rule="a setting is NAME=VALUE",
+                    got=repr(text),
+                    do="write steps=300, for example",
+                )
+            )
+        try:
+            pairs[name.strip()] = json.loads(value)
+        except ValueError:
+            pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _schedule(text: str) -> Schedule:
+    from training import schedule_of
+
+    name, *changes = text.split(",")
+    if not changes:
+        return schedule_of(name, "--schedule")
+    return schedule_of({"base": name, **_pairs(changes, "--schedule")}, "--schedule")
+
+
+def _train(job: Job) -> Outcome:
+    from blocks import Problem, StudyError
+    from cli.output import say
+    from cli.progress import progress
+    from search import open_split, run_job
+    from training import RunFailedError
+
+    for split in ("train", "val"):
+        opened = open_split(job.task, job.data, split, job.input)
+        if opened.skipped:
+            shown = "; ".join(opened.skipped[:3])
+            say(f"skipped {len(opened.skipped)} unreadable images of {opened.name}: {shown}")
+    with progress(job.schedule.steps, "step") as reporter, _interruption() as interrupted:
+
+        def report(step: StepReport) -> None:
+            text = f"loss {step.loss:.5f}, {step.samples_per_s:.0f} samples/s"
+            reporter.update(step.step, f"{text}, {step.message}" if step.message else text)
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+
+        try:
+            return run_job(job, on_step=report)
+        except KeyboardInterrupt:
+            reporter.note("stopped; what was done is kept: the same command goes on from there")
+            raise
+        except RunFailedError as error:
+            raise StudyError(
+                Problem(
+                    where="training",
+                    rule="the loss must stay finite and the run must fit the memory",
+                    got=str(error),
+                    do="use a smaller learning rate or batch: --schedule tiny,lr=0.001,batch=8",
+                )
+            ) from None
+
+
+@contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """Turns the first Ctrl-C into a wish to stop after the step; the second one stops at once."""
+    event = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: object) -> None:
+        del number, frame
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _record(job: Job, name: str, outcome: Outcome) -> Record:
+    from analysis.latency import measure_latency
+    from analysis.records import Status
+    from networks import spec_from_dict, spec_id
+    from search import make_record
+
+    spec = spec_from_dict(job.spec)
+    protocol = outcome.score.protocol_id
+    return make_record(
+        record_id=f"{spec_id(spec)}-{protocol}-{job.input}-seed{job.seed}",
+        study=_STUDY,
+        status=Status.TRAINED,
+        network=name,
+        spec=spec,
+        task_name=job.task_name,
+        size=job.input,
+        outcome=outcome,
+        latencies=(measure_latency(spec, job.input),),
+    )
+
+
+def _keep(record: Record, path: Path, store: RunStore) -> None:
+    """Writes the record into the run store, unless it holds it, and beside the checkpoint."""
+    kept = store.study_folder(_STUDY) / "records" / f"{record.record_id}.json"
+    if not kept.is_file():
+        store.write(record)
+    shutil.copyfile(kept, path)
+
+
+def _print(record: Record, folder: Path) -> None:
+    from analysis.axes import write_score
+    from cli.output import out
+
+    assert record.score is not None
+    assert record.cost is not None
+    console = out()
+    console.print(
+        f"{write_score(record.score)} on {record.score.num_images:,} images "
+        f"(95 % bootstrap interval over images; protocol {record.score.protocol_id})",
+        markup=False,
+    )
+    latency = record.latencies[0]
+    console.print(
+        f"{record.cost.macs:,} MACs, {record.cost.params:,} params, "
+        f"{latency.p50_ms:.1f} ms median ({latency.runtime}, {latency.threads} thread, batch 1, "
+        f"{latency.verdict})",
+        markup=False,
+    )
+    console.print(f"checkpoint and record in {folder}", markup=False)

@@ -1,0 +1,1 @@
+"""Shipped network and study files."""

@@ -1,0 +1,41 @@
+"""Runs the command as a user does, in this process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from cli.main import main
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path) -> Callable[..., Result]:
+    """Returns a function that runs ``branchwork`` with arguments, in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("BRANCHWORK_RUNS", "BRANCHWORK_BLOCKS", "BRANCHWORK_DATA"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["branchwork", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            code = exit_.code if isinstance(exit_.code, int) else int(bool(exit_.code))
+        out, err = capsys.readouterr()
+        return Result(code, out, err)
+
+    return run
