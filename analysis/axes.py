@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.comparing import Comparable, require_one_conditions
+from analysis.conventions import CONVENTIONS
 from analysis.records import Record, Score
 
 INTERVAL_MEANING = (
@@ -41,7 +42,7 @@ class Axis:
 
 
 def cost_axis(objective: str, records: Sequence[Record]) -> Axis:
-    """Returns the axis of ``macs``, ``params`` or a latency.
+    """Returns the axis of a counting convention or a latency.
 
     Raises:
         BranchworkError: If it is a latency that was not measured under one set of conditions.
@@ -51,6 +52,9 @@ def cost_axis(objective: str, records: Sequence[Record]) -> Axis:
         return Axis(objective=objective, title=title, unit="M", divisor=1e6)
     if objective == "params":
         return Axis(objective=objective, title="Learnable parameters", unit="M", divisor=1e6)
+    if objective in CONVENTIONS:
+        title = f"Counted as {objective} (1 image)"
+        return Axis(objective=objective, title=title, unit="M", divisor=1e6)
     conditions = require_one_conditions(records, objective)
     title = f"Median latency ({conditions.label})"
     return Axis(objective=objective, title=title, unit="ms", divisor=1.0)

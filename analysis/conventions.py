@@ -8,63 +8,54 @@ recorded operations alike. All results are whole numbers, for one image, in unit
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from blocks import Op, num_weights
+from blocks import Op, Shape
 
 _CONVOLUTIONS = frozenset({"convolution", "conv_transpose"})
 _MATRIX_PRODUCTS = frozenset({"linear", "addmm", "mm", "baddbmm", "bmm"})
 
 
-def macs(ops: Iterable[Op]) -> int:
+def macs(ops: Sequence[Op]) -> int:
     """Multiply-accumulates of all convolutions and matrix products as our modules execute them.
 
     The headline: no bias, no batch norm, no activation, every executed call once.
     """
-    return sum(_op_macs(op) for op in ops)
+    return sum(shares("macs", ops))
 
 
-def params(ops: Iterable[Op]) -> int:
+def params(ops: Sequence[Op]) -> int:
     """Learnable values; a module that runs twice is counted once."""
-    return num_weights(ops)
+    return sum(shares("params", ops))
 
 
-def paper(ops: Iterable[Op]) -> int:
+def paper(ops: Sequence[Op]) -> int:
     """The published FLOPs of the Lite-HRNet family, as a raw integer (they are printed / 2^20).
 
     Every leaf module counts once, by its last call: convolution with its bias, twice the input
     elements of a batch norm, the input elements of a ReLU, windows of max poolings, C·(H+1)·(W+1)
     for a pooling to one point, H·W for an upsampling module. Plain functions count nothing.
     """
-    last_calls = {op.address: op for op in ops if op.module}
-    return sum(_paper_rule(op) for op in last_calls.values())
+    return sum(shares("paper", ops))
 
 
-def fvcore(ops: Iterable[Op]) -> int:
-    """What ``fvcore.nn.FlopCountAnalysis(module).total()`` prints for our module in eval mode."""
-    total = 0
-    for op in ops:
-        if op.kind == "batch_norm":
-            total += 2 * math.prod(op.ins[0])
-        elif op.kind == "upsample_nearest":
-            total += math.prod(op.out)
-        elif op.kind == "upsample_bilinear":
-            total += 4 * math.prod(op.out)
-        elif op.module == "AdaptiveAvgPool2d":
-            total += math.prod(op.ins[0])
-        else:
-            total += _op_macs(op)
-    return total
+def fvcore(ops: Sequence[Op]) -> int:
+    """What ``fvcore.nn.FlopCountAnalysis(module).total()`` prints for our module in eval mode.
+
+    For networks whose every branch is read: the tool does not see what nobody reads, such as the
+    coarser sums of a last fusion before a head on branch 0, and this function counts what runs.
+    """
+    return sum(shares("fvcore", ops))
 
 
-def thop(ops: Iterable[Op]) -> int:
+def thop(ops: Sequence[Op]) -> int:
     """What ``thop.profile(module)`` prints first for our module ("MACs") in eval mode.
 
     It counts four times the elements of a batch norm, and transposed convolutions at the output's
     resolution.
     """
-    return sum(_thop_rule(op) for op in ops if op.module)
+    return sum(shares("thop", ops))
 
 
 CONVENTIONS: dict[str, Callable[[Sequence[Op]], int]] = {
@@ -75,6 +66,46 @@ CONVENTIONS: dict[str, Callable[[Sequence[Op]], int]] = {
     "thop": thop,
 }
 """All conventions by name, the headline first."""
+
+
+def shares(name: str, ops: Sequence[Op]) -> list[int]:
+    """Returns what each operation adds to a convention's number.
+
+    A module that a convention counts once although it runs several times has its whole share at
+    one of its calls, so parts of a network add up to the whole however they are cut.
+
+    Args:
+        name: A key of ``CONVENTIONS``.
+        ops: All operations of the network, in order.
+    """
+    return _SHARES[name](ops)
+
+
+def convention_rule(name: str) -> str:
+    """Returns what a convention counts, in one line."""
+    return (CONVENTIONS[name].__doc__ or "").splitlines()[0].replace("``", "")
+
+
+def _each(rule: Callable[[Op], int]) -> Callable[[Sequence[Op]], list[int]]:
+    return lambda ops: [rule(op) for op in ops]
+
+
+def _params_shares(ops: Sequence[Op]) -> list[int]:
+    seen: set[tuple[str, str, tuple[Shape, ...]]] = set()
+    counted = []
+    for op in ops:
+        key = (op.address, op.kind, op.weights)
+        counted.append(0 if key in seen else op.num_weights)
+        seen.add(key)
+    return counted
+
+
+def _paper_shares(ops: Sequence[Op]) -> list[int]:
+    last = {op.address: index for index, op in enumerate(ops) if op.module}
+    return [
+        _paper_rule(op) if op.module and last[op.address] == index else 0
+        for index, op in enumerate(ops)
+    ]
 
 
 def _op_macs(op: Op) -> int:
@@ -98,7 +129,21 @@ def _paper_rule(op: Op) -> int:
     return _PAPER_RULES.get(op.module, _nothing)(op)
 
 
+def _fvcore_rule(op: Op) -> int:
+    if op.kind == "batch_norm":
+        return 2 * math.prod(op.ins[0])
+    if op.kind == "upsample_nearest":
+        return math.prod(op.out)
+    if op.kind == "upsample_bilinear":
+        return 4 * math.prod(op.out)
+    if op.module == "AdaptiveAvgPool2d":
+        return math.prod(op.ins[0])
+    return _op_macs(op)
+
+
 def _thop_rule(op: Op) -> int:
+    if not op.module:
+        return 0
     if op.kind == "conv_transpose":
         in_channels, _, *window = op.weights[0]
         return math.prod(op.out) * in_channels * math.prod(window)
@@ -125,4 +170,12 @@ _THOP_RULES: dict[str, Callable[[Op], int]] = {
     "BatchNorm2d": lambda op: 4 * math.prod(op.ins[0]),
     "AvgPool2d": lambda op: math.prod(op.out),
     "Upsample": lambda op: math.prod(op.out),
+}
+
+_SHARES: dict[str, Callable[[Sequence[Op]], list[int]]] = {
+    "macs": _each(_op_macs),
+    "params": _params_shares,
+    "paper": _paper_shares,
+    "fvcore": _each(_fvcore_rule),
+    "thop": _each(_thop_rule),
 }

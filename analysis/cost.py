@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analysis.conventions import CONVENTIONS, macs, params
+from analysis.conventions import CONVENTIONS, shares
 from blocks import ImageSize, Op
 from networks import NetworkSpec, slot_of
 
@@ -67,17 +67,15 @@ class Part:
 
 def break_down(ops: Sequence[Op], by: By) -> tuple[Part, ...]:
     """Splits operations into parts whose costs add up to the whole, in order of appearance."""
-    grouped: dict[str, list[Op]] = {}
-    for op in ops:
-        grouped.setdefault(_PART_NAMES[by](op), []).append(op)
+    counted: dict[str, dict[str, int]] = {}
+    each = {name: shares(name, ops) for name in CONVENTIONS}
+    for index, op in enumerate(ops):
+        part = counted.setdefault(_PART_NAMES[by](op), dict.fromkeys(CONVENTIONS, 0))
+        for name, values in each.items():
+            part[name] += values[index]
     return tuple(
-        Part(
-            name=name,
-            params=params(part),
-            macs=macs(part),
-            conventions={key: count(part) for key, count in CONVENTIONS.items()},
-        )
-        for name, part in grouped.items()
+        Part(name=name, params=part["params"], macs=part["macs"], conventions=part)
+        for name, part in counted.items()
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -45,23 +46,30 @@ def _counts(records: Sequence[Record]) -> str:
     parts = [f"{counts[status]} {status.value}" for status in Status if counts[status]]
     noun = "record" if len(records) == 1 else "records"
     reused = sum(bool(record.reused_from) for record in records)
-    again = f" ({reused} took over the score of an equal network)" if reused else ""
+    verb = "repeats" if reused == 1 else "repeat"
+    again = f" ({reused} of them {verb} an equal network)" if reused else ""
     return f"{len(records)} {noun}: {', '.join(parts)}{again}."
 
 
 def _of_group(group: Comparable) -> list[str]:
-    scored = {record.record_id: record.score for record in group.records if record.score}
-    originals = [r for r in group.records if r.reused_from not in scored]
-    best = max(originals, key=lambda record: scored[record.record_id].value)
-    top = scored[best.record_id]
+    scored = {
+        record.reference: record.score
+        for record in group.records
+        if record.score is not None and not math.isnan(record.score.value)
+    }
+    originals = [r for r in group.records if r.reference in scored and r.reused_from not in scored]
+    if not originals:
+        return ["No score is a number, so nothing can be said of accuracy."]
+    best = max(originals, key=lambda record: scored[record.reference].value)
+    top = scored[best.reference]
     images = f"on {top.num_images:,} images"
     sentences = [
         f"Best by score: {record_label(best)} with {write_score(top)} {images}{_at_cost(best)}."
     ]
-    rivals = [r for r in originals if r is not best and _overlap(scored[r.record_id], top)]
+    rivals = [r for r in originals if r is not best and _overlap(scored[r.reference], top)]
     if len(originals) > 1:
         sentences.append(_rivals(best, rivals, len(originals) - 1))
-        sentences += _cheapest(best, [best, *rivals], scored)
+        sentences += _cheapest(best, [best, *rivals], scored) if rivals else []
         sentences += _fastest(best, [best, *rivals], scored)
     sentences.append(f"Every interval is a {INTERVAL_MEANING}{_replicates(originals, scored)}.")
     return sentences
@@ -99,7 +107,7 @@ def _cheapest(best: Record, equals: Sequence[Record], scored: dict[str, Score]) 
     macs, _, cheapest = min(costed)
     if cheapest is best or macs == best.cost.macs:
         return ["It is also the cheapest by MACs among those that cannot be told apart from it."]
-    score = write_score(scored[cheapest.record_id])
+    score = write_score(scored[cheapest.reference])
     sentence = (
         f"The cheapest that cannot be told apart from it is {record_label(cheapest)} with "
         f"{score}{_at_cost(cheapest)}: {macs / best.cost.macs:.0%} of its MACs."
@@ -115,15 +123,22 @@ def _fastest(best: Record, equals: Sequence[Record], scored: dict[str, Score]) -
         if own is None or len(timed) < 2:  # noqa: PLR2004 - a comparison needs two
             continue
         p50_ms, _, fastest = min(timed)
+        where = f"({conditions.label}{_disturbed(equals, conditions)})"
         if fastest is best:
-            sentences.append(f"None of these is faster than it ({conditions.label}).")
+            sentences.append(f"None of these is faster than it {where}.")
             continue
         sentences.append(
             f"The fastest of these is {record_label(fastest)} with "
-            f"{write_score(scored[fastest.record_id])}: a median of {p50_ms:.1f} ms where the "
-            f"best takes {own.p50_ms:.1f} ms ({conditions.label})."
+            f"{write_score(scored[fastest.reference])}: a median of {p50_ms:.1f} ms where the "
+            f"best takes {own.p50_ms:.1f} ms {where}."
         )
     return sentences
+
+
+def _disturbed(records: Sequence[Record], conditions: LatencyConditions) -> str:
+    found = [latency_under(record, conditions) for record in records]
+    count = sum(each is not None and each.verdict != "quiet" for each in found)
+    return f"; {count} of these measurements were disturbed" if count else ""
 
 
 def _timed(
@@ -137,7 +152,7 @@ def _replicates(records: Sequence[Record], scored: dict[str, Score]) -> str:
     """Says how far repeated training of one network moved its score, where that was tried."""
     by_network: dict[str, list[Score]] = {}
     for record in records:
-        by_network.setdefault(record.spec_id, []).append(scored[record.record_id])
+        by_network.setdefault(record.spec_id, []).append(scored[record.reference])
     repeated = [scores for scores in by_network.values() if len({s.seed for s in scores}) > 1]
     if not repeated:
         return ", since each network was trained once"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from abc import ABC, abstractmethod
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psutil
 import torch
 from torch import nn
 
@@ -17,8 +19,14 @@ from networks import NetworkSpec
 
 _MIN_RUNS = 20
 _MIN_DURATION_S = 0.5
+_MAX_DURATION_S = 10.0
+_FEWEST_RUNS = 5
 _MAX_RUNS = 1000
 _NUM_WARM_RUNS = 3
+_QUIET_LOAD = 0.1
+"""Part of the processor that others may keep busy."""
+_QUIET_SPREAD = 1.25
+"""Largest ratio of the 90th percentile to the median."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +108,8 @@ def measure_latency(
     """Measures the latency of a network with random weights, batch 1, float32.
 
     Warms until the runtime has seen the shapes, then times passes until there are enough of them
-    and enough seconds have gone by.
+    and enough seconds have gone by. The verdict is ``quiet`` only if the caller knows of no other
+    load, other processes left the processor alone, and the times lie close together.
 
     Args:
         spec: The network.
@@ -113,20 +122,62 @@ def measure_latency(
         run = RUNTIMES[runtime].prepare(spec.build(), size, 1)
         for _ in range(_NUM_WARM_RUNS):
             run()
+        load = OtherLoad()
         times_ms = list(_timed(run))
-    ordered = sorted(times_ms)
+        others = load.busy_cores()
+    p50_ms = statistics.median(times_ms)
+    p90_ms = statistics.quantiles(times_ms, n=10, method="inclusive")[-1]
+    disturbances = [] if verdict == "quiet" else [verdict]
+    if others > _QUIET_LOAD * load.num_cores:
+        disturbances.append(f"other processes kept {others:.1f} of {load.num_cores} cores busy")
+    if p90_ms > _QUIET_SPREAD * p50_ms:
+        disturbances.append(f"the 90th percentile is {p90_ms / p50_ms:.1f} times the median")
     return Latency(
         runtime=runtime,
         input=size,
         batch=1,
         threads=threads,
         dtype="float32",
-        num_runs=len(ordered),
-        p50_ms=statistics.median(ordered),
-        p90_ms=ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))],
-        min_ms=ordered[0],
-        verdict=verdict,
+        num_runs=len(times_ms),
+        p50_ms=p50_ms,
+        p90_ms=p90_ms,
+        min_ms=min(times_ms),
+        verdict="; ".join(disturbances) or "quiet",
     )
+
+
+class OtherLoad:
+    """How much other processes use the cores that this one may use, since it was made."""
+
+    def __init__(self) -> None:
+        self._cores = _usable_cores()
+        self._at_start = self._read()
+
+    @property
+    def num_cores(self) -> int:
+        """Cores that this process may use."""
+        return len(self._cores)
+
+    def busy_cores(self) -> float:
+        """Returns how many cores' worth of time others have used."""
+        all_s, own_s, clock_s = (
+            now - then for now, then in zip(self._read(), self._at_start, strict=True)
+        )
+        return max(0.0, all_s - own_s) / max(clock_s, 1e-9)
+
+    def _read(self) -> tuple[float, float, float]:
+        per_core = psutil.cpu_times(percpu=True)
+        # What a host takes from a virtual machine (steal) disturbs as well.
+        names = ("user", "nice", "system", "irq", "softirq", "steal")
+        busy_s = sum(getattr(per_core[core], name, 0.0) for core in self._cores for name in names)
+        return busy_s, time.process_time(), time.perf_counter()
+
+
+def _usable_cores() -> tuple[int, ...]:
+    count = len(psutil.cpu_times(percpu=True))
+    if not hasattr(os, "sched_getaffinity"):
+        return tuple(range(count))
+    return tuple(core for core in sorted(os.sched_getaffinity(0)) if core < count)
 
 
 def _timed(run: Callable[[], object]) -> Iterator[float]:
@@ -136,7 +187,10 @@ def _timed(run: Callable[[], object]) -> Iterator[float]:
         run()
         after = time.perf_counter()
         yield (after - before) * 1e3
-        if count >= _MIN_RUNS and after - started >= _MIN_DURATION_S:
+        elapsed_s = after - started
+        if count >= _MIN_RUNS and elapsed_s >= _MIN_DURATION_S:
+            return
+        if count >= _FEWEST_RUNS and elapsed_s >= _MAX_DURATION_S:
             return
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 
 from analysis.conventions import CONVENTIONS
 from analysis.latency import RUNTIMES
@@ -40,12 +41,12 @@ class Objective:
         head, _, rest = self.name.partition(".")
         if head == "score":
             if record.score is None:
-                return float("nan")
-            return record.score.metrics[rest] if rest else record.score.value
+                return nan
+            return record.score.metrics.get(rest, nan) if rest else record.score.value
         if head == "latency":
             matching = [x.p50_ms for x in record.latencies if x.runtime == rest]
-            return matching[0] if matching else float("nan")
-        return float(record.cost.conventions[head]) if record.cost else float("nan")
+            return matching[0] if matching else nan
+        return float(record.cost.conventions[head]) if record.cost else nan
 
 
 def objective(name: str, where: str = "objectives") -> Objective:

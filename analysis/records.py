@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -126,7 +127,8 @@ class Record:
         trial: The trial's number in the study, None outside of a search.
         choices: The study's choices that led to the network, by address.
         reason: Why it failed or is infeasible, "" otherwise.
-        reused_from: The record whose score was taken over, "" otherwise.
+        reused_from: The reference of the record that this one repeats, or whose score it took
+            over, "" otherwise.
         train_s: Seconds of training and evaluation.
         num_skipped_images: Unreadable images that were left out, training and validation.
     """
@@ -152,6 +154,11 @@ class Record:
     reused_from: str = ""
     train_s: float = 0.0
     num_skipped_images: int = 0
+
+    @property
+    def reference(self) -> str:
+        """How other records refer to this one: ``STUDY/RECORD_ID``."""
+        return f"{self.study}/{self.record_id}"
 
 
 def record_to_dict(record: Record) -> dict[str, Any]:
@@ -215,6 +222,7 @@ def _typed(expected: Any, value: Any) -> Any:  # noqa: ANN401, PLR0911 - one lin
         inner = next(a for a in arguments if a is not type(None))
         return None if value is None else _typed(inner, value)
     if origin is tuple:
+        _of_type(value, list)
         return tuple(_typed(arguments[0], item) for item in value)
     if origin is dict:
         return {key: _typed(arguments[1], item) for key, item in value.items()}
@@ -226,5 +234,13 @@ def _typed(expected: Any, value: Any) -> Any:  # noqa: ANN401, PLR0911 - one lin
         hints = typing.get_type_hints(expected)
         return expected(**{name: _typed(hints[name], item) for name, item in value.items()})
     if expected is float:
-        return float("nan") if value is None else float(value)
-    return value
+        # JSON has no NaN, and writes whole numbers without a point.
+        return math.nan if value is None else float(_of_type(value, float, int))
+    return value if expected is Any else _of_type(value, expected)
+
+
+def _of_type(value: Any, *expected: type) -> Any:  # noqa: ANN401
+    if type(value) in expected:
+        return value
+    message = f"{expected[0].__name__} expected, got {value!r}"
+    raise TypeError(message)

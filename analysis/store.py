@@ -13,8 +13,9 @@ import json
 import math
 import os
 import re
+import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ class RunStore:
     """
 
     root: Path
+    _known: dict[Path, tuple[tuple[int, int], Record]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def study_folder(self, study: str) -> Path:
         """Returns the folder of a study.
@@ -93,14 +97,13 @@ class RunStore:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{record.record_id}.json"
         text = json.dumps(_finite(record_to_dict(record)), indent=1, sort_keys=True)
-        temporary = folder / f".{record.record_id}.{os.getpid()}.tmp"
+        temporary = folder / f".{record.record_id}.{uuid.uuid4().hex}.tmp"
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
         try:
-            # A hard link fails where a rename would silently replace.
-            os.link(temporary, path)
+            _rename_to_new(temporary, path)
         except FileExistsError:
             raise StudyError(
                 Problem(
@@ -115,12 +118,17 @@ class RunStore:
         return path
 
     def read(self, path: Path) -> Record:
-        """Reads one record.
+        """Reads one record; a file that did not change since is not read again.
 
         Raises:
             BranchworkError: If the file is no record.
         """
         try:
+            stat = path.stat()
+            version = (stat.st_mtime_ns, stat.st_size)
+            known = self._known.get(path)
+            if known is not None and known[0] == version:
+                return known[1]
             data = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BranchworkError(
@@ -131,7 +139,9 @@ class RunStore:
                     do="restore the file, or delete it",
                 )
             ) from None
-        return record_from_dict(data, str(path))
+        record = record_from_dict(data, str(path))
+        self._known[path] = (version, record)
+        return record
 
     def load(self, study: str) -> Loaded:
         """Reads all records of a study; files that are none are named, not fatal."""
@@ -182,6 +192,22 @@ class Loaded:
 
     records: tuple[Record, ...]
     broken: tuple[str, ...]
+
+
+def _rename_to_new(temporary: Path, path: Path) -> None:
+    """Renames a file without ever replacing another, which a plain rename would do in silence.
+
+    Raises:
+        FileExistsError: If there is a file of that name.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Some file systems have no hard links. There, the name is taken first.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        temporary.replace(path)
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 - a tree of data

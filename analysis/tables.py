@@ -23,7 +23,7 @@ from analysis.conventions import CONVENTIONS
 from analysis.cost import By, break_down
 from analysis.objectives import objective
 from analysis.pareto import pareto_mask
-from analysis.records import Record
+from analysis.records import Record, Status
 from networks import spec_from_dict
 
 _COLUMNS = (
@@ -31,6 +31,7 @@ _COLUMNS = (
     *("score", "low", "high", "metric", "task", "protocol_id", "seed", "num_images"),
 )
 _LAST_COLUMNS = ("latency_verdict", "cpu", "choices", "reason", "reused_from", "created")
+_VALUED = frozenset({Status.TRAINED, Status.PROFILED})
 
 __all__ = [
     "Comparable",
@@ -174,8 +175,8 @@ def objective_values(records: Sequence[Record], name: str) -> list[float]:
 def front(records: Sequence[Record], objectives: Sequence[str]) -> tuple[Record, ...]:
     """Returns the records that no other beats in every objective at once.
 
-    Records without a value are left out, and so are scores taken over from a record that is
-    itself among them.
+    Records without a value are left out, and so are infeasible and failed networks and records
+    that repeat one that is itself among them.
 
     Args:
         records: Records that may be compared.
@@ -189,8 +190,10 @@ def front(records: Sequence[Record], objectives: Sequence[str]) -> tuple[Record,
         StudyError: If there is no such objective.
         BranchworkError: If protocols, input sizes or latency conditions differ.
     """
-    ids = {record.record_id for record in records}
-    originals = [record for record in records if record.reused_from not in ids]
+    known = {record.reference for record in records}
+    originals = [
+        record for record in records if record.status in _VALUED and record.reused_from not in known
+    ]
     maximise = [name.partition(".")[0] == "score" for name in objectives]
     if any(maximise):
         originals = [record for record in originals if record.score is not None]

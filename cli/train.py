@@ -99,7 +99,7 @@ def train(
     from tasks import make_task, trainable_task
     from training import Hardware
 
-    made_task = make_task(trainable_task(task), _pairs(options or [], "--option"), "--option")
+    made_task = make_task(trainable_task(task), _pairs(options or [], "--option"), "--option ")
     found = find_networks([network], task=task, changes=changes, store=store)[0]
     size = input_of(input_, task)
     folder = out or store.root / _STUDY / "runs" / f"{spec_id(found.spec)}-{size}-seed{seed}"

@@ -1,10 +1,12 @@
 """Searching: study files, trials, engines, and the Optuna study that proposes networks."""
 
 from search.engine import Engine, Finished, LocalEngine
-from search.runner import Progress, default_workers, load_search, run_search, start_search
+from search.ledger import Progress
+from search.runner import default_workers, run_search
 from search.samplers import SAMPLERS
 from search.status import front_of, search_status
-from search.study_file import Limit, Study, read_study, write_study
+from search.study import Limit, Study
+from search.study_file import load_search, read_study, start_search, write_study
 from search.trial import Job, Outcome, make_record, open_split, protocol_of, run_job
 
 __all__ = [

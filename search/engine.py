@@ -6,8 +6,10 @@ memory, by hand) takes down its own job and nothing else.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -17,15 +19,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-from blocks import BranchworkError, load_block_folder
+from blocks import BranchworkError, SpecError, load_block_folder
 from search.gate import Gate, WorkerGate
 from search.trial import Job, Outcome, run_job
-from training import StepReport
+from training import DivergedError, StepReport
 
 _PARENT_POLL_S = 1.0
+_NO_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +97,15 @@ class LocalEngine(Engine):
         return sum(worker.future is None for worker in self._workers)
 
     def submit(self, key: int, job: Job) -> None:
-        """Gives a job to a free worker."""
-        worker = next(w for w in self._workers if w.future is None)
-        worker.key = key
-        worker.done.value = 0.0
-        worker.future = worker.executor.submit(_run, job)
+        """Gives a job to a free worker, replacing one that died while it had none."""
+        index = next(i for i, worker in enumerate(self._workers) if worker.future is None)
+        try:
+            future = self._workers[index].start(job)
+        except BrokenProcessPool:
+            self._replace(index)
+            future = self._workers[index].start(job)
+        self._workers[index].key = key
+        self._workers[index].future = future
 
     def poll(self, timeout_s: float) -> list[Finished]:
         """Waits for workers, replacing those that died."""
@@ -115,14 +121,12 @@ class LocalEngine(Engine):
             finished.append(_finished(worker.key, future))
             worker.future = None
             if isinstance(future.exception(), BrokenProcessPool):
-                worker.executor.shutdown(wait=False)
-                self._gate.dismiss(worker.gate)
-                self._workers[index] = self._new_worker()
+                self._replace(index)
         return finished
 
     def progress(self) -> dict[int, float]:
         """Returns what the workers report."""
-        return {w.key: float(w.done.value) for w in self._workers if w.future is not None}
+        return {w.key: w.done.value for w in self._workers if w.future is not None}
 
     @contextmanager
     def quiet(self) -> Iterator[str]:
@@ -140,9 +144,16 @@ class LocalEngine(Engine):
                     continue
             worker.executor.shutdown(wait=True, cancel_futures=True)
 
+    def _replace(self, index: int) -> None:
+        dead = self._workers[index]
+        dead.executor.shutdown(wait=False)
+        self._gate.dismiss(dead.gate)
+        self._workers[index] = self._new_worker()
+
     def _new_worker(self) -> _Worker:
         gate = self._gate.admit()
-        done = self._context.Value("d", 0.0)
+        # Without a lock: a worker that is killed while it holds one would hold it for ever.
+        done = self._context.RawValue(ctypes.c_double, 0.0)
         executor = ProcessPoolExecutor(
             max_workers=1,
             mp_context=self._context,
@@ -156,49 +167,72 @@ class LocalEngine(Engine):
 class _Worker:
     executor: ProcessPoolExecutor
     gate: WorkerGate
-    done: Synchronized[float]
+    done: ctypes.c_double
     key: int = -1
     future: Future[Outcome] | None = None
+
+    def start(self, job: Job) -> Future[Outcome]:
+        self.done.value = 0.0
+        with _no_interrupts():
+            return self.executor.submit(_run, job)
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Starts processes deaf to Ctrl-C, which a terminal sends to every process.
+
+    It is the coordinator's to handle; here it comes a moment later.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _finished(key: int, future: Future[Outcome]) -> Finished:
     error = future.exception()
     if error is None:
         return Finished(key=key, outcome=future.result())
+    # A network that cannot be built says nothing of the next one.
+    is_user_error = isinstance(error, BranchworkError) and not isinstance(error, SpecError)
+    return Finished(key=key, outcome=None, reason=reason_of(error), is_user_error=is_user_error)
+
+
+def reason_of(error: BaseException) -> str:
+    """Says on one line why a trial failed."""
     if isinstance(error, BrokenProcessPool):
-        reason = "the training process was killed (out of memory, or from outside)"
-        return Finished(key=key, outcome=None, reason=reason)
+        return "the training process was killed (out of memory, or from outside)"
     first_line = (str(error).strip() or "no message").splitlines()[0]
-    return Finished(
-        key=key,
-        outcome=None,
-        reason=first_line
-        if isinstance(error, BranchworkError)
-        else f"{type(error).__name__}: {first_line}",
-        is_user_error=isinstance(error, BranchworkError),
-    )
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        return f"out of memory: {first_line}"
+    if isinstance(error, BranchworkError | DivergedError):
+        return first_line
+    return f"{type(error).__name__}: {first_line}"
 
 
 class _WorkerState:
     """What a worker process is given when it starts."""
 
     gate: WorkerGate
-    done: Synchronized[float]
+    done: ctypes.c_double
+    block_folders: tuple[Path, ...]
 
 
 def _start_worker(
-    parent: int, gate: WorkerGate, done: Synchronized[float], block_folders: tuple[Path, ...]
+    parent: int, gate: WorkerGate, done: ctypes.c_double, block_folders: tuple[Path, ...]
 ) -> None:
     import torch
 
-    # Ctrl-C is the coordinator's to handle; a terminal sends it to every process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     _WorkerState.gate = gate
     _WorkerState.done = done
+    _WorkerState.block_folders = block_folders
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    for folder in block_folders:
-        load_block_folder(folder)
 
 
 def _end_with(parent: int) -> None:
@@ -212,4 +246,7 @@ def _run(job: Job) -> Outcome:
     def report(step: StepReport) -> None:
         _WorkerState.done.value = step.step / step.num_steps
 
-    return run_job(job, on_step=report, pace=_WorkerState.gate.step)
+    with _WorkerState.gate.busy():
+        for folder in _WorkerState.block_folders:
+            load_block_folder(folder)
+        return run_job(job, on_step=report, pace=_WorkerState.gate.step)

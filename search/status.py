@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
+from analysis.comparing import conditions_of
 from analysis.pareto import pareto_mask
 from analysis.records import Record, Status
 from analysis.store import RunStore
-from search.runner import load_search
-from search.study_file import Study
+from search.lock import is_searched
+from search.runner import ENDED_FILE
+from search.study import Study
+from search.study_file import load_search
 
 
 def search_status(name: str, store: RunStore) -> dict[str, Any]:
@@ -26,11 +30,15 @@ def search_status(name: str, store: RunStore) -> dict[str, Any]:
     own = [r for r in records if not r.reused_from]
     count = {status.value: sum(r.status is status for r in own) for status in Status}
     tried = len({r.spec_id for r in records if r.status is not Status.INFEASIBLE})
-    is_running = _is_running(name, store)
-    state = "running" if is_running else "finished" if tried >= study.trials else "interrupted"
+    folder = store.study_folder(name)
+    ended = folder / ENDED_FILE
+    message = ended.read_text(encoding="utf-8").strip() if ended.is_file() else ""
+    state = "finished" if tried >= study.trials or message else "interrupted"
+    front = front_of(study, records)
     return {
         "name": name,
-        "state": state,
+        "state": "running" if is_searched(folder) else state,
+        "message": message,
         "task": study.task_name,
         "input": str(study.input),
         "objectives": [item.name for item in study.objectives],
@@ -44,7 +52,7 @@ def search_status(name: str, store: RunStore) -> dict[str, Any]:
         "num_failed": count["failed"],
         "num_reused": len(records) - len(own),
         "space_size": study.space.size,
-        "front": [_front_row(record, study) for record in front_of(study, own)],
+        "front": [_front_row(record, study) for record in front],
         "failures": [
             {"record_id": r.record_id, "reason": r.reason} for r in own if r.status is Status.FAILED
         ],
@@ -52,9 +60,21 @@ def search_status(name: str, store: RunStore) -> dict[str, Any]:
     }
 
 
-def front_of(study: Study, records: list[Record]) -> list[Record]:
-    """Returns the records that no other beats in every objective, by the first objective."""
-    done = [r for r in records if r.status in {Status.TRAINED, Status.PROFILED}]
+def front_of(study: Study, records: Sequence[Record]) -> list[Record]:
+    """Returns the records that no other beats in every objective, by the first objective.
+
+    Records that repeat another of these, and those without a value, are left out. Where latency is
+    an objective, only records of the conditions under which most were measured are compared.
+    """
+    known = {r.reference for r in records}
+    done = [
+        r
+        for r in records
+        if r.status in {Status.TRAINED, Status.PROFILED} and r.reused_from not in known
+    ]
+    for item in study.objectives:
+        if item.runtime:
+            done = _of_one_machine(done, item.runtime)
     if not done:
         return []
     values = np.array([[item.value(r) for item in study.objectives] for r in done])
@@ -62,6 +82,15 @@ def front_of(study: Study, records: list[Record]) -> list[Record]:
     first = study.objectives[0]
     kept = [record for record, on_front in zip(done, mask, strict=True) if on_front]
     return sorted(kept, key=first.value, reverse=first.maximise)
+
+
+def _of_one_machine(records: list[Record], runtime: str) -> list[Record]:
+    labels = [
+        {conditions_of(r, each).label for each in r.latencies if each.runtime == runtime}
+        for r in records
+    ]
+    ranked = Counter(label for own in labels for label in own).most_common(1)
+    return [r for r, own in zip(records, labels, strict=True) if ranked and ranked[0][0] in own]
 
 
 def _front_row(record: Record, study: Study) -> dict[str, Any]:
@@ -74,12 +103,12 @@ def _front_row(record: Record, study: Study) -> dict[str, Any]:
     if record.score is not None:
         row["score_interval"] = [record.score.low, record.score.high]
         row["protocol_id"] = record.score.protocol_id
+    conditions = {
+        item.name: conditions_of(record, latency).label
+        for item in study.objectives
+        for latency in record.latencies
+        if latency.runtime == item.runtime
+    }
+    if conditions:
+        row["latency_conditions"] = conditions
     return row
-
-
-def _is_running(name: str, store: RunStore) -> bool:
-    try:
-        with FileLock(store.study_folder(name) / ".search.lock", timeout=0):
-            return False
-    except Timeout:
-        return True

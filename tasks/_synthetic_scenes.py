@@ -152,7 +152,8 @@ def _near(
     base: npt.NDArray[np.int64], shape: tuple[int, ...], reach: int, rng: np.random.Generator
 ) -> ByteImage:
     """Returns random colours around a colour."""
-    return np.clip(base + rng.integers(-reach, reach + 1, shape), 0, 255).astype(np.uint8)
+    colours = np.clip(base + rng.integers(-reach, reach + 1, shape), 0, 255)
+    return np.asarray(colours, dtype=np.uint8)
 
 
 def _shape(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -177,7 +178,7 @@ def make_task(cls: type[Task], options: Mapping[str, Any], where: str) -> Task:
     Args:
         cls: The task's class.
         options: Values by option name; the others keep their defaults.
-        where: Where they were written, for messages.
+        where: What messages put before an option's name, such as ``task.``.
 
     Raises:
         BranchworkError: With every option that the task does not have or cannot take.
@@ -185,17 +186,17 @@ def make_task(cls: type[Task], options: Mapping[str, Any], where: str) -> Task:
     known = {field.name: field.default for field in fields(cls)}
     problems = [
         Problem(
-            where=f"{where} {name}",
+            where=f"{where}{name}",
             rule=f"the task has the options {', '.join(known)}",
             got=repr(name),
             do=did_you_mean(name, known),
         )
         if name not in known
         else Problem(
-            where=f"{where} {name}",
-            rule=f"the option is of the kind of {known[name]!r}",
+            where=f"{where}{name}",
+            rule=f"the option is of the kind of {json.dumps(known[name])}",
             got=repr(value),
-            do=f"write {known[name]!r}, for example",
+            do=f"write {json.dumps(known[name])}, for example",
         )
         for name, value in options.items()
         if name not in known or type(value) is not type(known[name])

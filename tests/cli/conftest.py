@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from blocks import SLOTS
 from cli.main import main
 
 
@@ -18,6 +19,19 @@ class Result:
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True)
+def _no_block_stays():
+    """Takes out what a test's block files registered, for the tests that follow."""
+    before = {slot: {entry.name for entry in registry} for slot, registry in SLOTS.items()}
+    yield
+    for slot, registry in SLOTS.items():
+        for entry in list(registry):
+            if entry.name not in before[slot]:
+                registry.remove(entry.name)
+    for name in [name for name in sys.modules if name.startswith("_branchwork_blocks_")]:
+        del sys.modules[name]
 
 
 @pytest.fixture

@@ -237,15 +237,15 @@ def test_a_block_of_one_s_own_in_a_new_study(command, tmp_path):
     source = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
     folder = tmp_path / "my_blocks"
     folder.mkdir()
-    # Another name than in the page: kinds stay registered for the rest of this process.
-    source = source.replace('"residual_depthwise"', '"own_in_a_study"')
     (folder / "own.py").write_text(source, encoding="utf-8")
     path = tmp_path / _write_study(tmp_path, trials=1)
-    path.write_text(path.read_text().replace('["ccw", "naive_lite_hrnet"]', '["own_in_a_study"]'))
+    path.write_text(
+        path.read_text().replace('["ccw", "naive_lite_hrnet"]', '["residual_depthwise"]')
+    )
 
     refused = command("search", "start", "small.toml")
     assert refused.code == 2
-    assert "'own_in_a_study'" in refused.err
+    assert "'residual_depthwise'" in refused.err
 
     result = command("search", "start", "small.toml", "--blocks", "my_blocks")
     assert result.code == 0, result.err
@@ -262,4 +262,4 @@ def test_a_block_of_one_s_own_in_a_new_study(command, tmp_path):
         for unit in stage["units"]
         for group in unit["body"]
     }
-    assert kinds == {"own_in_a_study"}
+    assert kinds == {"residual_depthwise"}

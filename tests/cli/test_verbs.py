@@ -125,4 +125,3 @@ def test_the_catalogue_s_example_of_a_block_works(command, tmp_path):
     from blocks.testing import check_block
 
     check_block(SLOTS[Slot.BLOCK].get("residual_depthwise").cls())
-    SLOTS[Slot.BLOCK].remove("residual_depthwise")

@@ -298,14 +298,14 @@ def test_evaluation_settings_are_plain_data_and_tell_protocols_apart():
 
 
 def test_options_of_a_task_are_made_from_what_a_user_writes():
-    task = make_task(CocoKeypoints, {"val_split": "val", "flip_test": False}, "task")
+    task = make_task(CocoKeypoints, {"val_split": "val", "flip_test": False}, "task.")
     assert task == CocoKeypoints(val_split="val", flip_test=False)
     with pytest.raises(BranchworkError) as caught:
-        make_task(CocoKeypoints, {"val_splits": "val", "flip_test": 1}, "task")
+        make_task(CocoKeypoints, {"val_splits": "val", "flip_test": 1}, "task.")
     first, second = str(caught.value).splitlines()
-    assert first.startswith("task val_splits: the task has the options train_split, val_split")
+    assert first.startswith("task.val_splits: the task has the options train_split, val_split")
     assert first.endswith("did you mean 'val_split'?")
-    assert second.startswith("task flip_test: the option is of the kind of True, got 1;")
+    assert second.startswith("task.flip_test: the option is of the kind of true, got 1;")
 
 
 def test_tasks_and_the_table_of_tasks_agree():
