@@ -59,6 +59,12 @@ def protocols(records: Sequence[Record]) -> tuple[Comparable, ...]:
     )
 
 
+def originals(records: Sequence[Record]) -> tuple[Record, ...]:
+    """Returns the records that repeat none of the others: each trained network once a seed."""
+    known = {record.reference for record in records}
+    return tuple(record for record in records if record.reused_from not in known)
+
+
 def require_one_protocol(records: Sequence[Record]) -> Comparable:
     """Returns the scored ones among records, all of which may be compared.
 

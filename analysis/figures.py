@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.axes import INTERVAL_MEANING, cost_axis, score_label
-from analysis.comparing import require_one_protocol
+from analysis.comparing import originals, require_one_protocol
 from analysis.published import CAVEAT, MARK, protocol_label, published_results, under_protocol
 from analysis.records import Record
 from analysis.tables import cost_table, front, objective_values, record_label
@@ -54,10 +54,11 @@ def tradeoff_figure(records: Sequence[Record], cost: str = "macs") -> Figure:
     """
     group = require_one_protocol(records)
     axis = cost_axis(cost, group.records)
-    costs = [value / axis.divisor for value in objective_values(group.records, cost)]
-    best = front(group.records, ["score", cost])
+    compared = originals(group.records)
+    costs = [value / axis.divisor for value in objective_values(compared, cost)]
+    best = front(compared, ["score", cost])
     figure, axes = _figure()
-    points = list(zip(costs, group.records, strict=True))
+    points = list(zip(costs, compared, strict=True))
     others = [(x, record) for x, record in points if record not in best]
     _intervals(axes, others, "o", OTHER_COLOUR, "other networks")
     on_front = sorted(((x, r) for x, r in points if r in best), key=lambda point: point[0])
@@ -66,7 +67,7 @@ def tradeoff_figure(records: Sequence[Record], cost: str = "macs") -> Figure:
     axes.plot(*zip(*line, strict=True), color=FRONT_COLOUR, linewidth=1, alpha=0.5, zorder=1)
     if len(best) <= _MAX_NAMES:
         for record in best:
-            _name(axes, costs[group.records.index(record)], record)
+            _name(axes, costs[compared.index(record)], record)
     _log_if_wide(axes, [x for x in costs if np.isfinite(x)])
     axes.set_xlabel(textwrap.fill(axis.label, 90))
     axes.set_ylabel(textwrap.fill(score_label(group), 44))
@@ -85,7 +86,7 @@ def curves_figure(records: Sequence[Record]) -> Figure:
     group = require_one_protocol(records)
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     losses, scores = figure.subplots(1, 2)
-    drawn = [record for record in group.records if record.curve][:_MAX_CURVES]
+    drawn = [record for record in originals(group.records) if record.curve][:_MAX_CURVES]
     for index, record in enumerate(drawn):
         colour = SERIES_COLOURS[index % len(SERIES_COLOURS)]
         dashes = "-" if index < len(SERIES_COLOURS) else "--"

@@ -39,7 +39,9 @@ h3{font-size:1rem;margin:1.4rem 0 .4rem}
 ul.found{padding-left:1.1rem} ul.found li{margin:.3rem 0}
 table{border-collapse:collapse;font-size:.86rem;margin:.4rem 0;width:100%}
 th,td{padding:.3rem .55rem;border-bottom:1px solid #e4e7eb;text-align:left;vertical-align:top}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+td.n{white-space:nowrap}
+th{max-width:11rem}
 .scroll{overflow-x:auto}
 svg{max-width:100%;height:auto}
 details{border:1px solid #e4e7eb;border-radius:8px;padding:.5rem .9rem;margin:.7rem 0}

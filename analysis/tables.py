@@ -14,6 +14,7 @@ from analysis.comparing import (
     Comparable,
     conditions_of,
     latency_under,
+    originals,
     protocols,
     require_one_conditions,
     require_one_input,
@@ -190,17 +191,14 @@ def front(records: Sequence[Record], objectives: Sequence[str]) -> tuple[Record,
         StudyError: If there is no such objective.
         BranchworkError: If protocols, input sizes or latency conditions differ.
     """
-    known = {record.reference for record in records}
-    originals = [
-        record for record in records if record.status in _VALUED and record.reused_from not in known
-    ]
+    compared = [record for record in originals(records) if record.status in _VALUED]
     maximise = [name.partition(".")[0] == "score" for name in objectives]
     if any(maximise):
-        originals = [record for record in originals if record.score is not None]
-    if not originals:
+        compared = [record for record in compared if record.score is not None]
+    if not compared:
         return ()
-    columns = [objective_values(originals, name) for name in objectives]
+    columns = [objective_values(compared, name) for name in objectives]
     values = np.array(columns, dtype=np.float64).T
     order = np.argsort(-values[:, -1] if maximise[-1] else values[:, -1], kind="stable")
     mask = pareto_mask(values, maximise)
-    return tuple(originals[index] for index in order if mask[index])
+    return tuple(compared[index] for index in order if mask[index])

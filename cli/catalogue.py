@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import AsJson, Blocks, load_blocks
+from cli.options import AsJson, Blocks, Runs, open_store
 
 if TYPE_CHECKING:
     from blocks import Entry, FieldInfo, LayerSpec
@@ -19,6 +20,7 @@ def catalogue(
         typer.Option("--slot", help="Only stem, transition, block, fusion, aggregator or head."),
     ] = None,
     as_json: AsJson = False,
+    runs: Runs = Path("runs"),
     blocks: Blocks = None,
 ) -> None:
     """List what networks are made of: every kind of every slot, and the presets.
@@ -29,7 +31,7 @@ def catalogue(
 
         branchwork catalogue --blocks my_blocks --json
     """
-    load_blocks(blocks)
+    open_store(runs, blocks)
     from cli.output import print_json
 
     listed = _listed(slot)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Runs, open_store
+from cli.options import Blocks, Runs, open_store
 
 if TYPE_CHECKING:
     from analysis.records import Record
@@ -24,6 +24,7 @@ def demo(
         bool, typer.Option("--again", help="Forget an earlier demo and search anew.")
     ] = False,
     runs: Runs = Path("runs"),
+    blocks: Blocks = None,
 ) -> None:
     """Profile the presets, search small networks, measure the front, report: some minutes.
 
@@ -35,7 +36,7 @@ def demo(
         branchwork demo --out demo_report.html
     """
     started = time.monotonic()
-    store = open_store(runs, None)
+    store = open_store(runs, blocks)
     from analysis.findings import findings
     from analysis.report import write_study_report
     from cli.output import out as console_of

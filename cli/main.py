@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -19,13 +20,30 @@ from cli.train import train
 
 app = typer.Typer(
     name="branchwork",
-    help="Design, measure, train, search and compare multi-branch, high-resolution networks.",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def _command(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and those of the main libraries.")
+    ] = False,
+) -> None:
+    """Design, measure, train, search and compare multi-branch, high-resolution networks."""
+    if version:
+        from analysis.environment import current_environment
+
+        packages = current_environment().packages
+        typer.echo(", ".join(f"{name} {number}" for name, number in packages.items()))
+        raise typer.Exit
+
+
 for verb in (profile, show, catalogue, published, latency, train, report, dashboard, demo):
     app.command()(verb)
 app.add_typer(search_app)

@@ -74,22 +74,24 @@ class _Lines:
         self._label = label
         self._started = time.monotonic()
         self._first: float | None = None
-        self._written = 0.0
+        self._written = -_LINE_EVERY_S
+        self._is_over = False
 
     def update(self, done: float, text: str) -> None:
         now = time.monotonic()
         if self._first is None:
             self._first = done
         is_last = done >= self._total
-        if now - self._written < _LINE_EVERY_S and not is_last:
+        if self._is_over or (now - self._written < _LINE_EVERY_S and not is_last):
             return
-        self._written = now
+        self._written, self._is_over = now, is_last
         elapsed_s = now - self._started
         worked = done - self._first
         left = ""
         if worked > 0 and not is_last:
             left = f", {elapsed_s / worked * (self._total - done):.0f} s left"
-        say(f"{self._label} {done:g}/{self._total:g} {text}, {elapsed_s:.0f} s{left}")
+        words = f" {text}," if text else ""
+        say(f"{self._label} {done:.3g} of {self._total:g},{words} {elapsed_s:.0f} s{left}")
 
     def note(self, text: str) -> None:
         say(text)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from cli.options import AsJson, Blocks, load_blocks
+from cli.options import AsJson, Blocks, Runs, open_store
 
 
-def published(as_json: AsJson = False, blocks: Blocks = None) -> None:
+def published(as_json: AsJson = False, runs: Runs = Path("runs"), blocks: Blocks = None) -> None:
     """Recount the parameters and FLOPs that papers print for the presets.
 
     Says for each printed figure by which convention and in which unit it is reproduced.
@@ -16,7 +17,7 @@ def published(as_json: AsJson = False, blocks: Blocks = None) -> None:
 
         branchwork published
     """
-    load_blocks(blocks)
+    open_store(runs, blocks)
     from cli.output import print_json
 
     rows = published_rows()

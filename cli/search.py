@@ -121,7 +121,8 @@ def run_and_print(
         def report(state: Progress) -> None:
             if state.message:
                 reporter.note(state.message)
-            reporter.update(state.num_done + sum(state.running.values()), _progress_text(state))
+            done = state.num_done + sum(state.running.values())
+            reporter.update(done, _progress_text(study, state))
 
         try:
             run_search(study, store, lambda: LocalEngine(count, folders), report)
@@ -133,11 +134,11 @@ def run_and_print(
     print_status(search_status(study.name, store))
 
 
-def _progress_text(state: Progress) -> str:
+def _progress_text(study: Study, state: Progress) -> str:
     parts = []
-    if state.best is not None and state.best.score is not None:
-        score = state.best.score
-        parts.append(f"best {score.metric} {score.value:.3f}")
+    if state.best is not None:
+        first = study.objectives[0]
+        parts.append(f"best {first.name} {_number(first.value(state.best))}")
     parts += [
         f"{count} {word}"
         for count, word in (
@@ -168,14 +169,15 @@ def print_status(state: dict[str, Any]) -> None:
         console.print(f"broken {broken}", markup=False)
     if state["front"]:
         shown = table(
-            "on the front", *state["objectives"], "95 % interval", "choices", title="\nfront"
+            *("on the front", *state["objectives"]),
+            *("metric with 95 % interval over images", "choices"),
+            title="\nfront",
         )
         for row in state["front"]:
-            interval = row.get("score_interval")
             shown.add_row(
                 row["record_id"],
                 *(_number(row[name]) for name in state["objectives"]),
-                f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "",
+                _metric(row),
                 ", ".join(f"{key}={value}" for key, value in row["choices"].items()),
             )
         console.print(shown)
@@ -184,6 +186,13 @@ def print_status(state: dict[str, Any]) -> None:
         "branchwork dashboard    browses it",
         markup=False,
     )
+
+
+def _metric(row: dict[str, Any]) -> str:
+    if "metric" not in row:
+        return ""
+    low, high = row["score_interval"]
+    return f"{row['metric']} {row['metric_value']:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _number(value: float) -> str:

@@ -101,6 +101,8 @@ def _front_row(record: Record, study: Study) -> dict[str, Any]:
         **{item.name: item.value(record) for item in study.objectives},
     }
     if record.score is not None:
+        row["metric"] = record.score.metric
+        row["metric_value"] = record.score.value
         row["score_interval"] = [record.score.low, record.score.high]
         row["protocol_id"] = record.score.protocol_id
     conditions = {

@@ -81,7 +81,7 @@ def test_ctrl_c_stops_a_training_that_goes_on_with_the_same_losses(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     settings = {"cwd": tmp_path, "env": environment, "text": True, "stdout": subprocess.PIPE}
     process = subprocess.Popen([*line, "stopped"], stderr=subprocess.PIPE, **settings)
-    while "step 1/40" not in process.stderr.readline():
+    while "step 1 of 40" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
