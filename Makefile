@@ -15,7 +15,7 @@ help:
 	@echo "make demo       profile, search, measure and report, in some minutes: writes demo_report.html"
 	@echo "make dashboard  browse the results in runs/ (a sample ships with the project)"
 	@echo "make test       the tests (10 minutes at most on 2 cores)"
-	@echo "make test-long  long property tests and the learning check of the embedded data"
+	@echo "make test-long  1,000 examples a property, and whether the embedded data can be learnt"
 	@echo "make lint       formatting, lint rules, types, import arrows"
 	@echo "make bench      our own benchmarks; writes benchmarks/results"
 
@@ -45,7 +45,8 @@ test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-long: $(VENV)/.installed-dev
-	@BRANCHWORK_LONG=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m long
+	@BRANCHWORK_EXAMPLES=1000 $(BIN)/python -m pytest -n 2 --dist worksteal tests/networks tests/golden tests/analysis
+	@$(BIN)/python -m benchmarks learning
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .

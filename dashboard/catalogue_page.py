@@ -75,13 +75,13 @@ def _show_kinds() -> None:
         key="slot",
     )
     for entry in SLOTS[slot or Slot.BLOCK]:
-        with st.expander(f"**{entry.name}**: {entry.summary}"):
+        names = " or ".join(f"**{name}**" for name in (entry.name, *entry.aliases))
+        with st.expander(f"{names}: {entry.summary}"):
             _show_kind(entry)
 
 
 def _show_kind(entry: Entry[LayerSpec]) -> None:
-    aliases = f", also written {', '.join(entry.aliases)}" if entry.aliases else ""
-    st.caption(f"Revision {entry.revision}{aliases}. Source: `{_source(entry.cls)}`")
+    st.caption(f"Revision {entry.revision}. Source: `{_source(entry.cls)}`")
     st.code(inspect.getdoc(entry.cls) or "Not documented.", None, wrap_lines=True)
     rows = [
         {

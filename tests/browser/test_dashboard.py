@@ -18,7 +18,7 @@ from analysis.store import RunStore
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 
 START_S = 60
 WAIT_MS = 30_000

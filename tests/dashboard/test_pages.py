@@ -261,9 +261,10 @@ def block_folder(tmp_path, monkeypatch):
 def test_a_block_file_of_the_user_is_in_the_catalogue(store, app, block_folder):
     opened(app)
     catalogue = opened(page("catalogue_page", "show_catalogue"))
-    assert "**quiet_gate**: A block of somebody else's." in [e.label for e in catalogue.expander]
+    labels = [expander.label for expander in catalogue.expander]
+    assert "**quiet_gate** or **hush**: A block of somebody else's." in labels
     text = text_of(catalogue)
-    assert f"Revision 1, also written hush. Source: `{block_folder / 'quiet_gate.py'}`" in text
+    assert f"Revision 1. Source: `{block_folder / 'quiet_gate.py'}`" in text
     assert any("It does nothing at all." in code.value for code in catalogue.code)
     fields = [table.value for table in catalogue.dataframe if "field" in table.value]
     assert any("how quiet it is" in set(table["meaning"]) for table in fields)
@@ -282,7 +283,12 @@ def test_the_catalogue_lists_every_registered_kind(slot):
     app.segmented_control(key="slot").set_value(slot).run()
     assert not app.exception
     listed = [expander.label for expander in app.expander]
-    assert listed == [f"**{entry.name}**: {entry.summary}" for entry in SLOTS[slot]]
+    names = [(entry.name, *entry.aliases) for entry in SLOTS[slot]]
+    titles = [" or ".join(f"**{name}**" for name in each) for each in names]
+    summaries = [entry.summary for entry in SLOTS[slot]]
+    assert listed == [f"{a}: {b}" for a, b in zip(titles, summaries, strict=True)]
+    if slot is Slot.BLOCK:
+        assert "**conv1x1_shuffle** or **naive_lite_hrnet**" in titles
 
 
 def test_presets_are_counted_for_the_chosen_task():

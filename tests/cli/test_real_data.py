@@ -1,0 +1,38 @@
+"""The shipped studies on real people: the same path, cut to one network and a few steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDIES = {"coco_mini": "data/coco_mini", "lsp": "data/lspet_coco"}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_shipped_study_runs_on_its_data(command, shared_file, tmp_path, name):
+    folder = shared_file(STUDIES[name])
+    text = (ROOT / "configs" / "studies" / f"{name}.toml").read_text(encoding="utf-8")
+    base = str(ROOT / "configs" / "networks" / "small_lite_hrnet.json")
+    lines = [
+        line
+        for line in text.splitlines()
+        if not line.startswith(("trials =", "schedule =", "base ="))
+    ]
+    lines.insert(
+        lines.index("[study]") + 1,
+        f'base = "{base}"\ntrials = 1\nworkers = 1\nschedule = {{base = "smoke", num_evals = 1}}',
+    )
+    (tmp_path / "cut.toml").write_text("\n".join(lines), encoding="utf-8")
+    result = command("search", "start", "cut.toml", "--data", str(folder))
+    assert result.code == 0, result.err
+
+    status = json.loads(command("search", "status", name, "--json").out)
+    assert (status["state"], status["num_trained"]) == ("finished", 1)
+    row = status["front"][0]
+    assert set(status["objectives"]) <= set(row)
+    assert all(row[objective] > 0 for objective in status["objectives"])
+    low, high = row["score_interval"]
+    assert 0 <= low <= row["metric_value"] <= high <= 1
