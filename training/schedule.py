@@ -129,7 +129,7 @@ class Schedule:
 
 SCHEDULES: dict[str, Schedule] = {
     "smoke": Schedule(steps=4, batch=4, lr=1e-3, warmup_steps=1, num_evals=2),
-    "tiny": Schedule(steps=150, batch=16, lr=1e-2, num_evals=3),
+    "tiny": Schedule(steps=200, batch=16, lr=1e-2, num_evals=4),
     "short": Schedule(steps=600, batch=16, lr=1e-2, warmup_steps=30, num_evals=6),
     "medium": Schedule(steps=3000, batch=32, lr=4e-3, warmup_steps=100, num_evals=10),
 }

@@ -117,7 +117,7 @@ def test_train_overwrites_no_other_run(command, tmp_path):
         (("--task", "cityscapes"), "known for its number of outputs only"),
         (("--schedule", "tony"), "did you mean 'tiny'?"),
         (("--schedule", "tiny,stps=3"), "did you mean 'steps'?"),
-        (("--schedule", "tiny,steps=many"), "the setting is of the kind of 150"),
+        (("--schedule", "tiny,steps=many"), "the setting is of the kind of 200"),
         (("--option", "num_tran=3"), "did you mean 'num_train'?"),
         (("--option", "num_train=few"), "the option is of the kind of 2400"),
         (("--schedule", "smoke,lr=1e30"), "the loss became"),

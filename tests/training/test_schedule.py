@@ -16,7 +16,7 @@ STEPS = st.integers(1, 400)
 
 def test_the_named_schedules_are_there():
     assert {"smoke", "tiny", "short", "medium"} <= SCHEDULES.keys()
-    assert SCHEDULES["tiny"].steps == 150
+    assert SCHEDULES["tiny"].steps == 200
     assert 5e-3 <= SCHEDULES["tiny"].lr <= 1e-2
 
 
@@ -67,7 +67,7 @@ def test_a_table_changes_its_base():
         ({"base": "tinyy"}, "did you mean 'tiny'"),
         ({"base": ["tiny"]}, "a schedule has a known name"),
         ({"step": 3}, r"^schedule\.step: .* did you mean 'steps'\?$"),
-        ({"steps": 2.5}, r"^schedule\.steps: the setting is of the kind of 150, got 2\.5"),
+        ({"steps": 2.5}, r"^schedule\.steps: the setting is of the kind of 200, got 2\.5"),
         ({"steps": True}, "got True"),
         ({"lr": "0.1"}, "got '0.1'"),
         ({"lr": [0.1]}, r"got \[0\.1\]"),
@@ -82,7 +82,7 @@ def test_a_table_changes_its_base():
         ({"lr": math.inf}, "got inf"),
         ({"weight_decay": -1}, "weight decay is"),
         ({"warmup_steps": -1}, "a warm-up is"),
-        ({"num_evals": 151}, "at most one a step, got 151"),
+        ({"num_evals": 201}, "at most one a step, got 201"),
     ],
 )
 def test_a_wrong_schedule_is_one_line(written, line):
