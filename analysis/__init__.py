@@ -7,6 +7,7 @@ are imported from their own files.
 from analysis.conventions import CONVENTIONS, fvcore, macs, paper, params, thop
 from analysis.cost import By, Cost, Part, break_down, measure_cost
 from analysis.latency import RUNTIMES, Latency, measure_latency
+from analysis.many import cost_many
 from analysis.pareto import pareto_mask
 from analysis.records import Protocol, Record, Score, Status
 from analysis.statistics import Interval, bootstrap, paired_bootstrap
@@ -27,6 +28,7 @@ __all__ = [
     "Status",
     "bootstrap",
     "break_down",
+    "cost_many",
     "fvcore",
     "macs",
     "measure_cost",

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import latency, learning, profiling, training
+from benchmarks import counting, latency, learning, profiling, training
 from benchmarks.tables import Table, write_table
 
 QUICK: dict[str, Callable[[], Table]] = {
+    "counting": counting.run,
     "latency": latency.run,
     "profiling": profiling.run,
     "training": training.run,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli.atlas import atlas
 from cli.catalogue import catalogue
 from cli.dashboard import dashboard
 from cli.demo import demo
@@ -44,7 +45,7 @@ def _command(
         raise typer.Exit
 
 
-for verb in (profile, show, catalogue, published, latency, train, report, dashboard, demo):
+for verb in (profile, show, catalogue, published, atlas, latency, train, report, dashboard, demo):
     app.command()(verb)
 app.add_typer(search_app)
 

@@ -20,6 +20,7 @@ from rich.progress import (
 from cli.output import err, say
 
 _LINE_EVERY_S = 10.0
+_WHOLE_FROM = 100
 
 
 class Reporter(Protocol):
@@ -91,7 +92,8 @@ class _Lines:
         if worked > 0 and not is_last:
             left = f", {elapsed_s / worked * (self._total - done):.0f} s left"
         words = f" {text}," if text else ""
-        say(f"{self._label} {done:.3g} of {self._total:g},{words} {elapsed_s:.0f} s{left}")
+        count = f"{done:,.0f}" if done >= _WHOLE_FROM else f"{done:.3g}"
+        say(f"{self._label} {count} of {self._total:,.0f},{words} {elapsed_s:.0f} s{left}")
 
     def note(self, text: str) -> None:
         say(text)

@@ -1,7 +1,14 @@
 """Networks: layers of every slot, specs, presets, spaces of specs, released checkpoints."""
 
 from networks._applying import apply_choices
-from networks.codec import canonical_json, read_spec, spec_from_dict, spec_id, spec_to_dict
+from networks.codec import (
+    canonical_json,
+    read_spec,
+    spec_from_dict,
+    spec_id,
+    spec_to_dict,
+    stage_from_dict,
+)
 from networks.heads import Head
 from networks.initialise import INITIALISATIONS, initialise
 from networks.presets import (
@@ -59,5 +66,6 @@ __all__ = [
     "spec_from_dict",
     "spec_id",
     "spec_to_dict",
+    "stage_from_dict",
     "wider_naive_lite_hrnet_18",
 ]

@@ -108,6 +108,23 @@ def spec_from_dict(data: object) -> NetworkSpec:
     )
 
 
+def stage_from_dict(data: object, where: str) -> StageSpec:
+    """Makes one stage from plain data, whatever stands before and after it.
+
+    Args:
+        data: What was written.
+        where: The stage's address, for messages.
+
+    Raises:
+        SpecError: With everything that is wrong.
+    """
+    reader = _Reader()
+    stage = _read_stage(reader, data, where)
+    reader.raise_problems()
+    assert stage is not None
+    return stage
+
+
 def body_problems(data: object) -> tuple[Problem, ...]:
     """Returns what is wrong with a unit's body as plain data, whatever network it stands in."""
     reader = _Reader()

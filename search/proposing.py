@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.conventions import CONVENTIONS
 from analysis.cost import measure_cost
 from analysis.latency import Latency
+from analysis.many import INVALID, cost_many, every_choice, sample_choices
 from blocks import BranchworkError, Problem, SpecError, StudyError, check_image_size
 from networks import NetworkSpec, apply_choices, spec_id, spec_to_dict
 from search.study import Study
@@ -16,7 +20,10 @@ from search.study import Study
 MAX_ENUMERATED = 10_000
 """A space of at most so many rows is looked through to the last one."""
 
-_NUM_DRAWS = 2_000
+_NUM_DRAWS = 200_000
+"""Of a larger space so many rows are costed at once, so that tight limits leave some."""
+
+_NUM_LOOKED_AT = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,15 +121,28 @@ class Proposer:
         )
 
     def _rows(self, seed: int) -> Iterator[tuple[int, ...]]:
+        """Yields rows within the limits in random order: all, or the first of many drawn."""
         space = self._study.space
-        generator = random.Random(seed)  # noqa: S311 - no secret
-        if space.size <= MAX_ENUMERATED:
-            rows = list(space.rows())
-            generator.shuffle(rows)
-            yield from rows
-            return
-        for _ in range(_NUM_DRAWS):
-            yield tuple(generator.randrange(len(d.choices)) for d in space.dimensions)
+        is_small = space.size <= MAX_ENUMERATED
+        rows = every_choice(space) if is_small else sample_choices(space, _NUM_DRAWS, seed)
+        kept = rows[self._within_limits(rows)]
+        order = np.random.default_rng(seed).permutation(len(kept))
+        for row in kept[order if is_small else order[:_NUM_LOOKED_AT]].tolist():
+            yield tuple(row)
+
+    def _within_limits(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Tells which rows are networks within the limits on counts, all of them at once."""
+        largest = {
+            limit.objective.name: limit.largest
+            for limit in self._study.limits
+            if limit.objective.name in CONVENTIONS
+        }
+        names = tuple(largest) or ("macs",)
+        counts = cost_many(self._study.space, rows, size=self._study.input, names=names)
+        fits: NDArray[np.bool_] = counts[names[0]] != INVALID
+        for name, limit in largest.items():
+            fits &= counts[name] <= limit
+        return fits
 
     def _judge(self, spec: NetworkSpec) -> tuple[bool, str]:
         """Whether a network's cost can be stated, and why it cannot be tried, "" if it can."""

@@ -125,3 +125,30 @@ def test_the_catalogue_s_example_of_a_block_works(command, tmp_path):
     from blocks.testing import check_block
 
     check_block(SLOTS[Slot.BLOCK].get("residual_depthwise").cls())
+
+
+def test_an_atlas_of_a_small_study(command, tmp_path):
+    text = (ROOT / "configs" / "studies" / "demo.toml").read_text(encoding="utf-8")
+    base = str(ROOT / "configs" / "networks" / "small_lite_hrnet.json")
+    (tmp_path / "demo.toml").write_text(text.replace("../networks/small_lite_hrnet.json", base))
+    result = command("atlas", "demo.toml", "--json")
+    assert result.code == 0, result.err
+    data = json.loads(result.out)
+    assert (data["num_rows"], data["space_size"], data["is_whole"]) == (18, 18, True)
+    assert (tmp_path / data["file"]).name == "demo_atlas.parquet"
+    best = data["front"][-1]
+    changes = [part for pair in best["choices"].items() for part in ("--set", _set(*pair))]
+    arguments = ("--task", "synthetic_keypoints", "--input", data["input"], "--json")
+    profiled = json.loads(command("profile", base, *changes, *arguments).out)[0]
+    assert (profiled["spec_id"], profiled["macs"]) == (best["spec_id"], best["macs"])
+    assert "cost front" in command("atlas", "demo.toml").out
+
+
+def _set(address: str, value: object) -> str:
+    return f"{address}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def test_an_atlas_of_nothing(command):
+    result = command("atlas", "nowhere.toml")
+    assert result.code == 2
+    assert "nowhere.toml" in result.err
