@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis.conventions import CONVENTIONS
-from analysis.many import INVALID, cost_many, row_choices, sample_choices
+from analysis.many import cost_many, row_choices, sample_choices
+from analysis.part_tables import INVALID
 from blocks import ImageSize
 from networks import SpecSpace
 

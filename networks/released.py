@@ -101,7 +101,9 @@ def load_released(path: Path | str, network: str = "lite_hrnet_30") -> Network:
     if head is None or head.dim() == 0 or head.shape[0] == 0:
         raise _misfit(path, network, f"no {_HEAD}.weight", "name a checkpoint with a 1x1 head")
     spec = PRESETS[network].make(head.shape[0])
-    module = spec.build()
+    # Every weight is overwritten; the caller's random numbers are not used up.
+    with torch.random.fork_rng(devices=[]):
+        module = spec.build()
     ours = dict(_renamed(path, network, theirs, spec))
     _check_fit(path, network, ours, module.state_dict())
     module.load_state_dict(ours)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from analysis.conventions import CONVENTIONS
 from analysis.cost import measure_cost
 from analysis.latency import Latency
-from analysis.many import INVALID, cost_many, every_choice, sample_choices
+from analysis.many import cost_many, every_choice, sample_choices
+from analysis.part_tables import INVALID
 from blocks import BranchworkError, Problem, SpecError, StudyError, check_image_size
 from networks import NetworkSpec, apply_choices, spec_id, spec_to_dict
 from search.study import Study

@@ -98,7 +98,10 @@ def _missing_file(path: Path, split: str) -> DataError:
     if not found:
         do = f"give --data a folder that holds annotations/{path.name}"
         return _error(path, rule, f"no {_PREFIX}*.json in that folder", do)
-    do = f"{did_you_mean(split, found)} The folder has the splits {', '.join(found)}"
+    do = (
+        f"{did_you_mean(split, found)} The folder has the splits {', '.join(found)}: "
+        "name them by the task's options train_split and val_split"
+    )
     return _error(path, rule, "no such file", do)
 
 

@@ -9,7 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from analysis import CONVENTIONS, RunStore, cost_many, many, measure_cost
-from analysis.many import INVALID, every_choice, sample_choices
+from analysis.many import every_choice, sample_choices
+from analysis.part_tables import INVALID
 from blocks import SLOTS, BranchworkError, ImageSize, Slot, StudyError
 from networks import PRESETS, NetworkSpec, SpecSpace, hrnet_w32, lite_hrnet_18
 from search import read_study
