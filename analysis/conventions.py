@@ -9,12 +9,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 
+from analysis.emulations import (
+    bias_additions,
+    by_fvcore,
+    by_mmcv,
+    by_paper,
+    by_ptflops,
+    by_thop,
+    by_torch,
+    op_macs,
+)
 from blocks import Op, Shape
 
-_CONVOLUTIONS = frozenset({"convolution", "conv_transpose"})
-_MATRIX_PRODUCTS = frozenset({"linear", "addmm", "mm", "baddbmm", "bmm"})
+COPIES = frozenset(
+    {
+        *("cat", "stack", "clone", "copy", "_to_copy", "_unsafe_view", "contiguous", "repeat"),
+        *("upsample_nearest", "constant_pad_nd", "roll", "flip", "index", "index_select"),
+        *("gather", "embedding", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
+        *("arange", "zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "fill"),
+        *("zero", "scalar_tensor", "new_zeros", "new_ones", "new_full"),
+    }
+)
+"""Kinds that move or make numbers without computing any."""
+
+_BYTES_OF_A_NUMBER = 4
 
 
 def macs(ops: Sequence[Op]) -> int:
@@ -58,12 +77,91 @@ def thop(ops: Sequence[Op]) -> int:
     return sum(shares("thop", ops))
 
 
+def published_execution(ops: Sequence[Op]) -> int:
+    """Multiply-accumulates as the published code executes them.
+
+    The released code of Lite-HRNet runs some paths of its fusion twice on the same input where
+    ours doubles the result; everything else is as in ``macs``. Recorded operations do not know
+    of published code, so there it equals ``macs``.
+    """
+    return sum(shares("published_execution", ops))
+
+
+def flops(ops: Sequence[Op]) -> int:
+    """Floating-point operations: two for each multiply-accumulate, and the element-wise ones.
+
+    * A convolution or matrix product: 2 for each multiply-accumulate, and 1 for each output
+      element if it has a bias.
+    * A batch norm: 2 for each element (its statistics are fixed).
+    * A pooling over windows: the window's size for each output element.
+    * A bilinear upsampling: 7 for each output element (four products, three sums).
+    * What only moves numbers (``COPIES``: concatenation, stacking, nearest upsampling): 0.
+    * Anything else (activation, sum, product, mean): 1 for each element of its output or of its
+      largest input, whichever has more.
+    """
+    return sum(shares("flops", ops))
+
+
+def activations(ops: Sequence[Op]) -> int:
+    """Output elements of all convolutions and matrix products.
+
+    What ``fvcore.nn.ActivationCountAnalysis(module).total()`` prints.
+    """
+    return sum(shares("activations", ops))
+
+
+def bytes_moved(ops: Sequence[Op]) -> int:
+    """Bytes that all calls read and write: 4 for each element of inputs, weights and output.
+
+    Every call reads its learnable weights and its inputs and writes its output once, as if
+    nothing stayed in a cache; running statistics are left out.
+    """
+    return sum(shares("bytes_moved", ops))
+
+
+def kernels(ops: Sequence[Op]) -> int:
+    """Calls that touch memory, each of them one kernel in eager execution."""
+    return sum(shares("kernels", ops))
+
+
+def ptflops(ops: Sequence[Op]) -> int:
+    """What ``ptflops.get_model_complexity_info(module)`` gives first for our module in eval mode.
+
+    With its default backend, "pytorch", which counts bias, batch norm, ReLU (as a module and
+    again as a function), pooling and upsampling; its backend "aten" counts multiply-accumulates
+    and bias alone.
+    """
+    return sum(shares("ptflops", ops))
+
+
+def mmcv(ops: Sequence[Op]) -> int:
+    """What mmcv's counter prints for the published code, as in mmpose's tables of speed.
+
+    Bias, batch norm, ReLU, pooling and upsampling modules count, and every call does. The tool
+    itself is not run here; its rule gives the figures that mmpose prints.
+    """
+    return sum(shares("mmcv", ops))
+
+
+def torch(ops: Sequence[Op]) -> int:
+    """What PyTorch's ``FlopCounterMode`` prints for our module: two for a multiply-accumulate."""
+    return sum(shares("torch", ops))
+
+
 CONVENTIONS: dict[str, Callable[[Sequence[Op]], int]] = {
     "macs": macs,
     "params": params,
     "paper": paper,
     "fvcore": fvcore,
     "thop": thop,
+    "published_execution": published_execution,
+    "flops": flops,
+    "activations": activations,
+    "bytes_moved": bytes_moved,
+    "kernels": kernels,
+    "ptflops": ptflops,
+    "mmcv": mmcv,
+    "torch": torch,
 }
 """All conventions by name, the headline first."""
 
@@ -103,79 +201,43 @@ def _params_shares(ops: Sequence[Op]) -> list[int]:
 def _paper_shares(ops: Sequence[Op]) -> list[int]:
     last = {op.address: index for index, op in enumerate(ops) if op.module}
     return [
-        _paper_rule(op) if op.module and last[op.address] == index else 0
+        by_paper(op) if op.module and last[op.address] == index else 0
         for index, op in enumerate(ops)
     ]
 
 
-def _op_macs(op: Op) -> int:
-    if op.kind in _MATRIX_PRODUCTS:
-        # Activations stand on the left: their last side is the one that is summed over.
-        return math.prod(op.out) * op.ins[0][-1]
-    if op.kind not in _CONVOLUTIONS:
+def _flops_of(op: Op) -> int:
+    counted = 2 * op_macs(op)
+    if counted:
+        return counted + bias_additions(op)
+    if op.kind in COPIES:
         return 0
-    weight = math.prod(op.weights[0])
-    positions = op.ins[0][1:] if op.kind == "conv_transpose" else op.out[1:]
-    return weight * math.prod(positions)
+    num_out = math.prod(op.out)
+    if op.window:
+        return op.window * num_out
+    factor = _FLOPS_PER_ELEMENT.get(op.kind, 1)
+    return factor * max(num_out, *map(math.prod, op.ins), 0)
 
 
-def _paper_rule(op: Op) -> int:
-    if op.kind in _CONVOLUTIONS:
-        bias = math.prod(op.out) if len(op.weights) > 1 else 0
-        return _op_macs(op) + bias
-    if op.module == "AdaptiveAvgPool2d":
-        channels, height, width = op.ins[0]
-        return channels * (height + 1) * (width + 1)
-    return _PAPER_RULES.get(op.module, _nothing)(op)
+def _bytes_of(op: Op) -> int:
+    num_elements = sum(map(math.prod, op.ins)) + math.prod(op.out) + op.num_weights
+    return _BYTES_OF_A_NUMBER * num_elements
 
 
-def _fvcore_rule(op: Op) -> int:
-    if op.kind == "batch_norm":
-        return 2 * math.prod(op.ins[0])
-    if op.kind == "upsample_nearest":
-        return math.prod(op.out)
-    if op.kind == "upsample_bilinear":
-        return 4 * math.prod(op.out)
-    if op.module == "AdaptiveAvgPool2d":
-        return math.prod(op.ins[0])
-    return _op_macs(op)
-
-
-def _thop_rule(op: Op) -> int:
-    if not op.module:
-        return 0
-    if op.kind == "conv_transpose":
-        in_channels, _, *window = op.weights[0]
-        return math.prod(op.out) * in_channels * math.prod(window)
-    if op.module == "AdaptiveAvgPool2d":
-        window_size = Fraction(math.prod(op.ins[0][1:]), math.prod(op.out[1:]))
-        return int((window_size + 1) * math.prod(op.out))
-    return _op_macs(op) + _THOP_RULES.get(op.module, _nothing)(op)
-
-
-def _nothing(op: Op) -> int:
-    del op
-    return 0
-
-
-_PAPER_RULES: dict[str, Callable[[Op], int]] = {
-    "BatchNorm2d": lambda op: 2 * math.prod(op.ins[0]),
-    "ReLU": lambda op: math.prod(op.ins[0]),
-    "ReLU6": lambda op: math.prod(op.ins[0]),
-    "MaxPool2d": lambda op: op.window * math.prod(op.out),
-    "Upsample": lambda op: math.prod(op.out[1:]),
-}
-
-_THOP_RULES: dict[str, Callable[[Op], int]] = {
-    "BatchNorm2d": lambda op: 4 * math.prod(op.ins[0]),
-    "AvgPool2d": lambda op: math.prod(op.out),
-    "Upsample": lambda op: math.prod(op.out),
-}
+_FLOPS_PER_ELEMENT = {"batch_norm": 2, "upsample_bilinear": 7}
 
 _SHARES: dict[str, Callable[[Sequence[Op]], list[int]]] = {
-    "macs": _each(_op_macs),
+    "macs": _each(op_macs),
     "params": _params_shares,
     "paper": _paper_shares,
-    "fvcore": _each(_fvcore_rule),
-    "thop": _each(_thop_rule),
+    "fvcore": _each(by_fvcore),
+    "thop": _each(by_thop),
+    "published_execution": _each(lambda op: op_macs(op) * op.published_runs),
+    "flops": _each(_flops_of),
+    "activations": _each(lambda op: math.prod(op.out) if op_macs(op) else 0),
+    "bytes_moved": _each(_bytes_of),
+    "kernels": lambda ops: [1] * len(ops),
+    "ptflops": _each(by_ptflops),
+    "mmcv": _each(by_mmcv),
+    "torch": _each(by_torch),
 }

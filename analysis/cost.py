@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from analysis.conventions import CONVENTIONS, shares
-from blocks import ImageSize, Op
+from blocks import IMAGE, Composite, ImageSize, Ins, LayerSpec, Op, check_image_size
 from networks import NetworkSpec, slot_of
+
+_KEPT_LAYERS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +34,42 @@ class Cost:
 def measure_cost(spec: NetworkSpec, size: ImageSize) -> Cost:
     """Returns a network's costs in closed form: no weights, no forward pass.
 
+    Every convention adds up over layers, so equal layers on equal branches are counted once.
+
     Raises:
         BranchworkError: If a stride does not divide the image.
     """
-    ops = spec.operations(size)
+    check_image_size("input", size, spec.coarsest_stride)
+    counted = dict(zip(CONVENTIONS, _count_layer(spec, IMAGE, size), strict=True))
+    return Cost(input=size, params=counted["params"], macs=counted["macs"], conventions=counted)
+
+
+def count_operations(ops: Sequence[Op], size: ImageSize) -> Cost:
+    """Returns what operations cost, recorded ones for example.
+
+    Args:
+        ops: All operations of a network.
+        size: The image's size.
+    """
     counted = {name: count(ops) for name, count in CONVENTIONS.items()}
     return Cost(input=size, params=counted["params"], macs=counted["macs"], conventions=counted)
+
+
+def _count_layer(layer: LayerSpec, ins: Ins, size: ImageSize) -> tuple[int, ...]:
+    """Counts a layer in the order of ``CONVENTIONS``, a layer of layers child by child."""
+    if not isinstance(layer, Composite):
+        return _count_once(layer, ins, size)
+    counts = []
+    for _, child in layer.children():
+        counts.append(_count_layer(child, ins, size))
+        ins = child.out_shapes(ins)
+    return tuple(map(sum, zip(*counts, strict=True))) or (0,) * len(CONVENTIONS)
+
+
+@lru_cache(maxsize=_KEPT_LAYERS)
+def _count_once(layer: LayerSpec, ins: Ins, size: ImageSize) -> tuple[int, ...]:
+    ops = layer.ops(ins, size)
+    return tuple(count(ops) for count in CONVENTIONS.values())
 
 
 class By(StrEnum):
@@ -70,13 +103,18 @@ def break_down(ops: Sequence[Op], by: By) -> tuple[Part, ...]:
     counted: dict[str, dict[str, int]] = {}
     each = {name: shares(name, ops) for name in CONVENTIONS}
     for index, op in enumerate(ops):
-        part = counted.setdefault(_PART_NAMES[by](op), dict.fromkeys(CONVENTIONS, 0))
+        part = counted.setdefault(part_name(op, by), dict.fromkeys(CONVENTIONS, 0))
         for name, values in each.items():
             part[name] += values[index]
     return tuple(
         Part(name=name, params=part["params"], macs=part["macs"], conventions=part)
         for name, part in counted.items()
     )
+
+
+def part_name(op: Op, by: By) -> str:
+    """Returns the part to which an operation belongs."""
+    return _PART_NAMES[by](op)
 
 
 def _stage_name(op: Op) -> str:

@@ -46,7 +46,8 @@ class Objective:
         if head == "latency":
             matching = [x.p50_ms for x in record.latencies if x.runtime == rest]
             return matching[0] if matching else nan
-        return float(record.cost.conventions[head]) if record.cost else nan
+        # Records of an older version lack the conventions that came later.
+        return float(record.cost.conventions.get(head, nan)) if record.cost else nan
 
 
 def objective(name: str, where: str = "objectives") -> Objective:

@@ -48,7 +48,7 @@ from ._parts import (
     interleave,
     pointwise,
 )
-from ._recording import record_ops
+from ._recording import Recording, record, record_ops
 from ._registry import Entry, Registry, Slot
 from ._shapes import IMAGE, BranchShape, ImageSize, Shape, check_image_size
 from ._slots import SLOTS, register_block
@@ -77,6 +77,7 @@ __all__ = [
     "LayerSpec",
     "Op",
     "Problem",
+    "Recording",
     "Registry",
     "Shape",
     "Slot",
@@ -100,6 +101,7 @@ __all__ = [
     "num_weights",
     "pointwise",
     "quoted",
+    "record",
     "record_ops",
     "register_block",
     "required",

@@ -32,6 +32,10 @@ class Op:
         module: Class of the ``torch.nn`` leaf module that executes it, "" for a plain function.
         branch: The branch that it works on, where the layer says so (a label: two operations
             that differ only here are equal).
+        published_runs: How often the published code executes it where ours executes it once
+            (a label as well: it cannot be seen in an execution).
+        recorded_macs: Multiply-accumulates by PyTorch's own formula, where the operation was
+            recorded from an execution and PyTorch has one (a label as well).
     """
 
     kind: str
@@ -42,6 +46,8 @@ class Op:
     address: str = ""
     module: str = ""
     branch: int | None = field(default=None, compare=False)
+    published_runs: int = field(default=1, compare=False)
+    recorded_macs: int | None = field(default=None, compare=False)
 
     def under(self, prefix: str, branch: int | None = None) -> Op:
         """Returns the same operation seen from a layer further out.
@@ -59,6 +65,8 @@ class Op:
             join_address(prefix, self.address),
             self.module,
             self.branch if branch is None else branch,
+            self.published_runs,
+            self.recorded_macs,
         )
 
     @property
@@ -81,14 +89,27 @@ class Tape:
     'conv'
     """
 
-    def __init__(self, address: str = "", branch: int | None = None) -> None:
+    def __init__(
+        self, address: str = "", branch: int | None = None, published_runs: int = 1
+    ) -> None:
         self.ops: list[Op] = []
         self._address = address
         self._branch = branch
+        self._published_runs = published_runs
 
-    def at(self, name: str, branch: int | None = None) -> Tape:
-        """Returns a tape for the submodule ``name``, labelled with a branch if one is given."""
-        child = Tape(join_address(self._address, name), self._branch if branch is None else branch)
+    def at(self, name: str, branch: int | None = None, published_runs: int | None = None) -> Tape:
+        """Returns a tape for the submodule ``name``.
+
+        Args:
+            name: The submodule's address below this tape's.
+            branch: The branch that it works on; None keeps the label.
+            published_runs: How often the published code runs it; None keeps the label.
+        """
+        child = Tape(
+            join_address(self._address, name),
+            self._branch if branch is None else branch,
+            self._published_runs if published_runs is None else published_runs,
+        )
         child.ops = self.ops
         return child
 
@@ -103,7 +124,13 @@ class Tape:
         module: str = "",
     ) -> Shape:
         """Appends any operation; the methods below name the usual ones."""
-        self.ops.append(Op(kind, ins, out, weights, window, self._address, module, self._branch))
+        self.ops.append(
+            Op(
+                *(kind, ins, out, weights, window, self._address, module),
+                branch=self._branch,
+                published_runs=self._published_runs,
+            )
+        )
         return out
 
     def splice(self, ops: tuple[Op, ...], branches: tuple[int, ...] | None = None) -> None:
@@ -146,7 +173,7 @@ class Tape:
         return self.write("batch_norm", (x,), x, weights=weights, module="BatchNorm2d")
 
     def act(self, x: Shape, module: str = "ReLU") -> Shape:
-        """An activation module: ``ReLU``, ``ReLU6`` or ``Sigmoid``."""
+        """An activation module: ``ReLU``, ``ReLU6``, ``Sigmoid`` or ``GELU``."""
         return self.write(ACTIVATION_KINDS[module], (x,), x, module=module)
 
     def pool_to_point(self, x: Shape) -> Shape:
@@ -184,10 +211,44 @@ class Tape:
         """Concatenation along the channels."""
         return self.write("cat", xs, (sum(x[0] for x in xs), *xs[0][1:]))
 
-    def interleave(self, x: Shape, y: Shape) -> Shape:
-        """Concatenation of two equal halves followed by a channel shuffle with two groups."""
-        self.write("stack", (x, y), (x[0], 2, *x[1:]))
-        return (2 * x[0], *x[1:])
+    def interleave(self, *xs: Shape) -> Shape:
+        """Concatenation of equal parts followed by a channel shuffle with as many groups."""
+        first = xs[0]
+        self.write("stack", xs, (first[0], len(xs), *first[1:]))
+        return (len(xs) * first[0], *first[1:])
+
+    def conv_by(self, x: Shape, kernel: int) -> Shape:
+        """``F.conv2d``, depthwise, with "same" padding and with filters that were computed."""
+        filters = without_batch((x[0], 1, kernel, kernel))
+        return self.write("convolution", (x, filters), x)
+
+    def layer_norm(self, x: Shape) -> Shape:
+        """``nn.LayerNorm`` over the last side."""
+        weights = ((x[-1],), (x[-1],))
+        return self.write("layer_norm", (x,), x, weights=weights, module="LayerNorm")
+
+    def softmax(self, x: Shape) -> Shape:
+        """``Tensor.softmax`` over one side."""
+        return self.write("softmax", (x,), x)
+
+    def mean(self, x: Shape, side: int) -> Shape:
+        """``Tensor.mean`` over one side, which is kept with a length of 1."""
+        return self.write("mean", (x,), (*x[:side], 1, *x[side + 1 :]))
+
+    def mix(self, x: Shape, weight: Shape) -> Shape:
+        """``torch.matmul`` of a vector for each image with a learnable matrix."""
+        return self.write("mm", (x,), weight[1:], weights=(weight,))
+
+    def bmm(self, x: Shape, y: Shape) -> Shape:
+        """``torch.bmm`` over all channels of all images: (C, h, k) by (C, k, w)."""
+        ins, out = (without_batch(x), without_batch(y)), (x[0], x[1], y[2])
+        self.write("bmm", ins, without_batch(out))
+        return out
+
+
+def without_batch(sides: Shape) -> Shape:
+    """Drops a batch of one; the channels, heads or tokens that reshaping put first are kept."""
+    return sides[1:] if sides and sides[0] == 1 else sides
 
 
 def num_weights(ops: Iterable[Op]) -> int:
@@ -199,5 +260,5 @@ def num_weights(ops: Iterable[Op]) -> int:
     )
 
 
-ACTIVATION_KINDS = {"ReLU": "relu", "ReLU6": "relu6", "Sigmoid": "sigmoid"}
+ACTIVATION_KINDS = {"ReLU": "relu", "ReLU6": "relu6", "Sigmoid": "sigmoid", "GELU": "gelu"}
 """Kind of the operation that each activation module executes."""

@@ -10,14 +10,16 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
-from ._ops import Op
+from ._ops import Op, without_batch
 from ._shapes import Shape
 
 KINDS = {
@@ -27,12 +29,59 @@ KINDS = {
     "aten.avg_pool2d": "avg_pool",
     "aten._adaptive_avg_pool2d": "adaptive_avg_pool",
     "aten.max_pool2d_with_indices": "max_pool",
+    "aten._softmax": "softmax",
+    "aten.native_layer_norm": "layer_norm",
     "aten.upsample_nearest2d": "upsample_nearest",
     "aten.upsample_bilinear2d": "upsample_bilinear",
 }
 """Our names of PyTorch's operators, where they are not the operator's own without ``aten.``."""
 
 _SILENT = frozenset({"aten.empty", "aten.detach", "aten.lift_fresh"})
+
+
+_FREE_OF_MACS = frozenset(
+    {
+        *("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"),
+        *("native_layer_norm", "native_group_norm", "_fused_rms_norm", "_weight_norm_interface"),
+        *("_softmax", "_safe_softmax", "_log_softmax", "cumsum", "cumprod", "sort", "topk"),
+        *("avg_pool2d", "avg_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices"),
+        *("_adaptive_avg_pool2d", "adaptive_max_pool2d", "_adaptive_avg_pool3d"),
+        *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"),
+        *("_upsample_nearest_exact2d", "upsample_linear1d", "upsample_bilinear2d"),
+        *("upsample_bicubic2d", "upsample_trilinear3d"),
+        *("cat", "stack", "clone", "copy", "_to_copy", "_unsafe_view", "repeat", "roll", "flip"),
+        *("index", "index_select", "gather", "scatter", "embedding", "constant_pad_nd"),
+        *("reflection_pad2d", "replication_pad2d", "pixel_shuffle", "pixel_unshuffle"),
+        *("channel_shuffle", "im2col", "tril", "triu", "_local_scalar_dense"),
+        *("arange", "linspace", "zeros", "ones", "full", "zeros_like", "ones_like", "full_like"),
+        *("new_zeros", "new_ones", "new_full", "scalar_tensor", "fill", "zero", "eye"),
+        *("_assert_async", "_assert_tensor_metadata", "rand", "randn", "rand_like", "randn_like"),
+    }
+)
+"""Operators that multiply no matrices, besides those that PyTorch tags as such."""
+
+_FREE_TAGS = frozenset({"pointwise", "reduction"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """What a module executed, as far as it ran.
+
+    Attributes:
+        ops: Its operations, in order.
+        are_read: For each of them, whether the module's output depends on it; True where that
+            cannot be told.
+        uncounted: Kinds whose multiply-accumulates nobody has a formula for, and their calls.
+        failed_at: Address of the module that broke the run off ("" is the outermost); None if
+            the run came to its end.
+        reason: What was raised there, on one line.
+    """
+
+    ops: tuple[Op, ...]
+    are_read: tuple[bool, ...]
+    uncounted: dict[str, int]
+    failed_at: str | None = None
+    reason: str = ""
 
 
 def record_ops(module: nn.Module, inputs: Sequence[Tensor], *, as_list: bool) -> tuple[Op, ...]:
@@ -44,6 +93,45 @@ def record_ops(module: nn.Module, inputs: Sequence[Tensor], *, as_list: bool) ->
         as_list: Whether the module takes its inputs as one list (every layer of ours) or as
             separate arguments.
     """
+    recorder, run = _prepared(module, inputs, as_list=as_list)
+    run()
+    return tuple(recorder.ops)
+
+
+def record(module: nn.Module, inputs: Sequence[Tensor], *, as_list: bool = False) -> Recording:
+    """Records any module, also one that cannot run to its end on meta tensors.
+
+    Args:
+        module: Any module; it is left as it is.
+        inputs: Tensors with a batch dimension of 1; only their shapes are used.
+        as_list: Whether the module takes its inputs as one list or as separate arguments.
+    """
+    try:
+        recorder, run = _prepared(module, inputs, as_list=as_list)
+    except Exception as error:  # noqa: BLE001 - others' code raises anything
+        return Recording(ops=(), are_read=(), uncounted={}, failed_at="", reason=_reason(error))
+    failed_at, reason, outs = None, "", []
+    try:
+        outs = [leaf for leaf in tree_leaves(run()) if isinstance(leaf, Tensor)]
+    except Exception as error:  # noqa: BLE001 - as above
+        failed_at, reason = recorder.innermost_left, _reason(error)
+    return Recording(
+        ops=tuple(recorder.ops),
+        are_read=recorder.are_read({_storage(tensor) for tensor in outs}),
+        uncounted=recorder.uncounted,
+        failed_at=failed_at,
+        reason=reason,
+    )
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _prepared(
+    module: nn.Module, inputs: Sequence[Tensor], *, as_list: bool
+) -> tuple[_Recorder, Callable[[], Any]]:
+    """Returns a recorder and the run that it records."""
     # The copy's parameters and buffers are shapes alone, so it costs no memory.
     shapes: dict[int, Any] = {
         id(parameter): nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=False)
@@ -53,9 +141,13 @@ def record_ops(module: nn.Module, inputs: Sequence[Tensor], *, as_list: bool) ->
     meta = copy.deepcopy(module, shapes).eval()
     arguments = [torch.empty_like(x, device="meta") for x in inputs]
     recorder = _Recorder(meta)
-    with torch.no_grad(), recorder.following_modules(), recorder:
-        meta(arguments) if as_list else meta(*arguments)
-    return tuple(recorder.ops)
+
+    def run() -> Any:  # noqa: ANN401 - whatever the module puts out
+        # What a forward pass makes itself has no values either.
+        with torch.no_grad(), torch.device("meta"), recorder.following_modules(), recorder:
+            return meta(arguments) if as_list else meta(*arguments)
+
+    return recorder, run
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorch declares it
@@ -64,8 +156,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
     def __init__(self, module: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ops: list[Op] = []
+        self.uncounted: dict[str, int] = {}
+        self.innermost_left = ""
+        self._flows: list[tuple[set[int], set[int]]] = []
+        # Storages are told apart by their addresses, so none may be freed and its used again.
+        self._held: list[Tensor] = []
         self._module = module
         self._stack: list[tuple[str, nn.Module]] = []
+        self._is_failing = False
         # A view of a parameter, such as gamma.view(1, -1, 1, 1), is that parameter.
         self._weights = {
             _storage(parameter): tuple(parameter.shape) for parameter in module.parameters()
@@ -88,11 +186,34 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
     def _enter(self, name: str) -> Callable[[nn.Module, Any], None]:
         def push(module: nn.Module, _: Any) -> None:  # noqa: ANN401 - whatever the module takes
             self._stack.append((name, module))
+            self._is_failing = False
 
         return push
 
-    def _leave(self, *_: Any) -> None:  # noqa: ANN401
-        self._stack.pop()
+    def _leave(self, module: nn.Module, inputs: Any, result: Any) -> None:  # noqa: ANN401
+        del module, inputs
+        name, _ = self._stack.pop()
+        # A module that raises is left without a result, the innermost one first.
+        if result is None and not self._is_failing:
+            self._is_failing = True
+            self.innermost_left = name
+
+    def are_read(self, outputs: set[int]) -> tuple[bool, ...]:
+        """Tells of each operation whether anything that is put out depends on it.
+
+        Args:
+            outputs: The storages of what is put out; none if that is not known.
+        """
+        if not outputs:
+            return (True,) * len(self.ops)
+        needed = set(outputs)
+        found = []
+        for reads, writes in reversed(self._flows):
+            is_needed = not needed.isdisjoint(writes)
+            if is_needed:
+                needed |= reads
+            found.append(is_needed)
+        return tuple(reversed(found))
 
     def __torch_dispatch__(
         self,
@@ -105,11 +226,18 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
         result = func(*args, **(kwargs or {}))
         name = str(func.overloadpacket)
         if not _is_view(func) and name not in _SILENT:
-            self._note(name, args, result)
+            self._note(func, args, kwargs or {}, result)
         return result
 
-    def _note(self, name: str, args: tuple[Any, ...], result: Any) -> None:  # noqa: ANN401
-        tensors = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
+    def _note(
+        self,
+        func: Any,  # noqa: ANN401 - an operator overload has no public type
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,  # noqa: ANN401
+    ) -> None:
+        name = str(func.overloadpacket)
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         storages = [_storage(tensor) for tensor in tensors]
         weights = tuple(self._weights[key] for key in storages if key in self._weights)
         ins = tuple(
@@ -119,6 +247,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
         )
         outs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         address, module = self._stack[-1] if self._stack else ("", self._module)
+        self._held += tensors + outs
+        written = {_storage(out) for out in outs} | _written(func, args)
+        self._flows.append((set(storages), written))
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is None and not _is_free_of_macs(func):
+            kind = _kind(name, args)
+            self.uncounted[kind] = self.uncounted.get(kind, 0) + 1
         is_leaf = type(module).__module__.startswith("torch.nn.modules")
         self.ops.append(
             Op(
@@ -129,6 +264,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
                 window=_window(name, args),
                 address=address,
                 module=type(module).__name__ if is_leaf else "",
+                recorded_macs=formula and formula(*args, **kwargs, out_val=result) // 2,
             )
         )
 
@@ -137,6 +273,23 @@ def _is_view(func: Any) -> bool:  # noqa: ANN401 - an operator overload has no p
     """Tells whether an operator only relabels memory: its result aliases an input unwritten."""
     returns = func._schema.returns  # noqa: SLF001 - the schema has no public accessor
     return any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
+
+
+def _written(func: Any, args: tuple[Any, ...]) -> set[int]:  # noqa: ANN401
+    """Returns the storages of the arguments that an operator writes to."""
+    declared = func._schema.arguments  # noqa: SLF001 - as above
+    return {
+        _storage(leaf)
+        for argument, value in zip(declared, args, strict=False)
+        if argument.alias_info and argument.alias_info.is_write
+        for leaf in tree_leaves(value)
+        if isinstance(leaf, Tensor)
+    }
+
+
+def _is_free_of_macs(func: Any) -> bool:  # noqa: ANN401
+    name = str(func.overloadpacket).removeprefix("aten.").rstrip("_")
+    return name in _FREE_OF_MACS or any(tag.name in _FREE_TAGS for tag in func.tags)
 
 
 def _kind(name: str, args: tuple[Any, ...]) -> str:
@@ -156,9 +309,7 @@ def _window(name: str, args: tuple[Any, ...]) -> int:
 
 
 def _without_batch(tensor: Tensor) -> Shape:
-    """Drops the batch of one; the heads or tokens that reshaping put first are kept."""
-    has_batch = tensor.dim() > 0 and tensor.shape[0] == 1
-    return tuple(tensor.shape[1:] if has_batch else tensor.shape)
+    return without_batch(tuple(tensor.shape))
 
 
 def _storage(tensor: Tensor) -> int:

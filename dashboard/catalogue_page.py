@@ -15,6 +15,7 @@ import blocks
 from analysis.cost import measure_cost
 from analysis.drawing import STYLE, network_drawing
 from analysis.published import PUBLISHED_COSTS
+from analysis.published_costs import unit_text
 from blocks import (
     SLOTS,
     BranchworkError,
@@ -162,14 +163,14 @@ def _preset_table(num_outputs: int) -> pd.DataFrame:
 @st.cache_data(show_spinner=False)
 def _recounted(index: int) -> dict[str, str]:
     printed = PUBLISHED_COSTS[index]
-    cost = measure_cost(PRESETS[printed.preset].make(printed.num_outputs), printed.input)
+    cost = measure_cost(printed.spec(), printed.input)
     return {
-        "preset": printed.preset,
+        "preset": printed.name,
         "input": str(printed.input),
         "params published": printed.params,
         "params counted": f"{cost.params:,}",
         "FLOPs published": printed.flops,
         "FLOPs counted": printed.recount(cost),
-        "rule, unit": f"{printed.rule}, {'2^30' if printed.unit == 2**30 else '2^20'}",
+        "rule, unit": f"{printed.rule}, {unit_text(printed.unit)}",
         "note": printed.note,
     }

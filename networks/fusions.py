@@ -211,8 +211,10 @@ class ReleasedFusion(PathFusion):
                     if i > 0:
                         branch.add(xs[i], xs[i])
                     continue
-                y = self.path(source, target).trace(branch.at(f"paths.{i}.{j}"), xs[j])
-                if i > 0 and j == 0:
+                is_doubled = i > 0 and j == 0
+                at = branch.at(f"paths.{i}.{j}", published_runs=2 if is_doubled else 1)
+                y = self.path(source, target).trace(at, xs[j])
+                if is_doubled:
                     branch.mul(y)
                 else:
                     branch.add(xs[i], y)

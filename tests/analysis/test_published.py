@@ -11,6 +11,7 @@ from analysis.published import (
     published_results,
     under_protocol,
 )
+from analysis.published_costs import Agreement, Figure
 from networks import PRESETS
 
 
@@ -46,12 +47,14 @@ def test_protocols_split_the_results():
     )
 
 
-@pytest.mark.parametrize("row", PUBLISHED_COSTS, ids=lambda row: f"{row.preset}@{row.input}")
+@pytest.mark.parametrize("row", PUBLISHED_COSTS, ids=lambda row: f"{row.name}@{row.input}")
 def test_printed_flops_are_reproduced(row):
-    cost = measure_cost(PRESETS[row.preset].make(row.num_outputs), row.input)
+    cost = measure_cost(row.spec(), row.input)
     if "not reproduced" in row.note:
         assert (row.flops, row.recount(cost)) == ("418.7 M", "414.6 M")
+        assert row.reproducing(cost) == ()
     else:
+        assert row.reproducing(cost)[0] == (row.rule, row.unit)
         assert row.recount(cost) == row.flops
     printed = float(row.params.split()[0])
     assert cost.params / 1e6 == pytest.approx(printed, abs=0.061)
@@ -59,3 +62,21 @@ def test_printed_flops_are_reproduced(row):
 
 def test_every_preset_has_a_published_cost():
     assert {row.preset for row in PUBLISHED_COSTS} == set(PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "unit", "agreement", "residual"),
+    [
+        ("205.2 M", 215_202_112, 2**20, Agreement.TO_ROUNDING, 0.0327),
+        ("205.2 M", 215_202_112, 10**6, Agreement.NOT, 10.0021),
+        ("205.2 M", 205_200_000, 10**6, Agreement.EXACTLY, 0.0),
+        # Cut off after its last digit, as the params of naive Lite-HRNet-18 are.
+        ("0.7 M", 760_365, 10**6, Agreement.TO_ROUNDING, 0.0604),
+        ("0.7 M", 800_000, 10**6, Agreement.NOT, 0.1),
+        ("0.7 M", 640_000, 10**6, Agreement.NOT, -0.06),
+    ],
+)
+def test_agreement_of_a_count_with_a_printed_figure(text, count, unit, agreement, residual):
+    figure = Figure(text)
+    assert figure.agreement(count, unit) is agreement
+    assert float(figure.residual(count, unit)) == pytest.approx(residual, abs=1e-4)

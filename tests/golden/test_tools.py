@@ -1,4 +1,4 @@
-"""The conventions ``fvcore`` and ``thop`` are what those tools return for our modules."""
+"""The conventions that emulate tools are what those tools return for our modules."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import logging
 import pytest
 import torch
 from drawn_specs import specs
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from analysis import conventions
 from analysis.conventions import fvcore, thop
-from blocks import IMAGE, ImageSize
+from blocks import ImageSize, Op, record
 from networks import PRESETS, NetworkSpec, spec_from_dict, spec_to_dict
-from networks.aggregators import IterativeAggregator
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:distutils Version classes are deprecated"),
@@ -40,12 +41,46 @@ def thop_prints(module: nn.Module, image: Tensor) -> int:
     return int(total)
 
 
+def fvcore_activations(module: nn.Module, image: Tensor) -> int:
+    from fvcore.nn import ActivationCountAnalysis
+
+    count = ActivationCountAnalysis(module, image)
+    count.unsupported_ops_warnings(enabled=False)
+    return int(count.total())
+
+
+def torch_prints(module: nn.Module, image: Tensor) -> int:
+    with FlopCounterMode(display=False) as count:
+        module(image)
+    return int(count.get_total_flops())
+
+
+def ptflops_prints(module: nn.Module, image: Tensor) -> int:
+    from ptflops import get_model_complexity_info
+
+    total, _ = get_model_complexity_info(
+        copy.deepcopy(module),
+        tuple(image.shape[1:]),
+        print_per_layer_stat=False,
+        as_strings=False,
+    )
+    return int(total)
+
+
+def read_ops(module: nn.Module, image: Tensor) -> list[Op]:
+    """What the output depends on: fvcore's tracer drops the rest."""
+    recording = record(module, [image])
+    return [op for op, is_read in zip(recording.ops, recording.are_read, strict=True) if is_read]
+
+
 def check(spec: NetworkSpec, size: ImageSize) -> None:
     module = spec.build().eval()
     image = torch.zeros(1, 3, size.height, size.width)
     ops = spec.operations(size)
-    assert fvcore(ops) == fvcore_prints(module, image)
+    read = read_ops(module, image)
+    assert fvcore(read) == fvcore_prints(module, image)
     assert thop(ops) == thop_prints(module, image)
+    assert conventions.torch(ops) == torch_prints(module, image)
 
 
 @pytest.fixture(autouse=True)
@@ -58,22 +93,43 @@ def _quiet():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(name):
-    check(PRESETS[name].make(17), ImageSize(64, 96))
+    spec, size = PRESETS[name].make(17), ImageSize(64, 96)
+    check(spec, size)
+    # Of a preset, everything is read.
+    assert len(read_ops(spec.build(), torch.zeros(1, 3, 64, 96))) == len(spec.operations(size))
+
+
+@settings(max_examples=8)
+@given(spec=specs())
+def test_activations_are_those_that_fvcore_counts(spec: NetworkSpec):
+    module = spec.build().eval()
+    image = torch.zeros(1, 3, spec.coarsest_stride, spec.coarsest_stride)
+    assert conventions.activations(read_ops(module, image)) == fvcore_activations(module, image)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_ptflops_on_presets(name):
+    pytest.importorskip("ptflops")
+    spec = PRESETS[name].make(17)
+    ops = spec.operations(ImageSize(64, 96))
+    printed = ptflops_prints(spec.build().eval(), torch.zeros(1, 3, 64, 96))
+    assert conventions.ptflops(ops) == printed
+
+
+@settings(max_examples=8)
+@given(spec=specs())
+def test_ptflops_on_drawn_networks(spec: NetworkSpec):
+    pytest.importorskip("ptflops")
+    size = ImageSize(spec.coarsest_stride, spec.coarsest_stride * 2)
+    image = torch.zeros(1, 3, size.height, size.width)
+    printed = ptflops_prints(spec.build().eval(), image)
+    assert conventions.ptflops(spec.operations(size)) == printed
 
 
 @settings(max_examples=15)
 @given(spec=specs())
 def test_drawn_networks(spec: NetworkSpec):
-    # fvcore leaves out what no output depends on; such a network has dead branches.
-    assume(spec.aggregator == IterativeAggregator() or _branches_at_the_head(spec) == 1)
     check(spec, ImageSize(spec.coarsest_stride, spec.coarsest_stride * 2))
-
-
-def _branches_at_the_head(spec: NetworkSpec) -> int:
-    ins = spec.stem.out_shapes(IMAGE)
-    for stage in spec.stages:
-        ins = stage.out_shapes(ins)
-    return len(ins)
 
 
 def test_fvcore_leaves_out_branches_that_no_output_reads():
@@ -84,7 +140,7 @@ def test_fvcore_leaves_out_branches_that_no_output_reads():
     ops = spec.operations(ImageSize(64, 64))
     module = spec.build().eval()
     image = torch.zeros(1, 3, 64, 64)
-    assert fvcore_prints(module, image) < fvcore(ops)
+    assert fvcore_prints(module, image) == fvcore(read_ops(module, image)) < fvcore(ops)
     assert thop_prints(module, image) == thop(ops)
 
 
