@@ -13,6 +13,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -22,6 +23,7 @@ from analysis.comparing import originals, require_one_protocol
 from analysis.published import CAVEAT, MARK, protocol_label, published_results, under_protocol
 from analysis.records import Record
 from analysis.tables import cost_table, front, objective_values, record_label
+from blocks import ImageSize
 
 SLOT_COLOURS = {
     "stem": "#7f7f7f",
@@ -116,8 +118,19 @@ def cost_figure(record: Record, measure: str = "macs") -> Figure:
     Raises:
         BranchworkError: If a kind in the spec is not registered here.
     """
-    table = cost_table(record)
-    axis = cost_axis(measure, [record])
+    return stacked_figure(cost_table(record), record_label(record), record.input, measure)
+
+
+def stacked_figure(table: pd.DataFrame, label: str, size: ImageSize, measure: str) -> Figure:
+    """Draws a cost stacked by slot, one bar a stage.
+
+    Args:
+        table: Columns ``stage``, ``slot`` and the measure, in order of execution.
+        label: What the network is called.
+        size: The image's size.
+        measure: ``macs`` or ``params``.
+    """
+    axis = cost_axis(measure, ())
     stages = list(dict.fromkeys(table["stage"]))
     figure, axes = _figure(height=3.2)
     bottoms = np.zeros(len(stages))
@@ -132,7 +145,42 @@ def cost_figure(record: Record, measure: str = "macs") -> Figure:
     axes.set_ylabel(textwrap.fill(axis.label, 36))
     axes.legend(frameon=False, fontsize=8, ncols=2)
     total = axis.write(float(table[measure].sum()))
-    axes.set_title(f"{record_label(record)}: {total} at {record.input}", fontsize=9, loc="left")
+    axes.set_title(f"{label}: {total} at {size}", fontsize=9, loc="left")
+    return figure
+
+
+def slot_shares_figure(networks: Sequence[tuple[str, pd.DataFrame]], measure: str) -> Figure:
+    """Draws what share of a cost every slot has, one bar a network: sizes apart still compare.
+
+    Args:
+        networks: What every network is called, and its table as for ``stacked_figure``.
+        measure: ``macs`` or ``params``.
+    """
+    axis = cost_axis(measure, ())
+    figure, axes = _figure(height=1.4 + 0.45 * len(networks))
+    places = np.arange(len(networks))
+    totals = [float(table[measure].sum()) for _, table in networks]
+    feet = np.zeros(len(networks))
+    for slot, colour in SLOT_COLOURS.items():
+        parts = [float(table[table["slot"] == slot][measure].sum()) for _, table in networks]
+        shares = np.array(
+            [
+                100 * part / total if total else 0.0
+                for part, total in zip(parts, totals, strict=True)
+            ]
+        )
+        if shares.any():
+            axes.barh(places, shares, 0.62, left=feet, color=colour, label=slot)
+        feet += shares
+    names = [
+        f"{textwrap.shorten(label, 34, placeholder='...')}\n{axis.write(total)}"
+        for (label, _), total in zip(networks, totals, strict=True)
+    ]
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel(textwrap.fill(f"Share of the total, %: {axis.title}", 80))
+    figure.legend(loc="outside upper center", ncols=len(SLOT_COLOURS), frameon=False, fontsize=8)
     return figure
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from analysis.figures import (
     tradeoff_figure,
 )
 from analysis.findings import findings
+from analysis.html_page import html_list, html_page, html_table
 from analysis.published import CAVEAT, MARK, published_protocols
 from analysis.records import Record, Status
 from analysis.store import RunStore
@@ -27,28 +28,6 @@ from analysis.tables import front, record_label
 from blocks import Problem, StudyError
 
 _MAX_DRAWN = 6
-
-_STYLE = """
-<style>
-:root{color-scheme:light}
-body{font:15px/1.5 system-ui,sans-serif;color:#1f2933;background:#fff;max-width:1080px;
-  margin:2.5rem auto;padding:0 1.25rem}
-h1{font-size:1.7rem;margin:0 0 .2rem} h2{font-size:1.25rem;margin:2.2rem 0 .6rem}
-h3{font-size:1rem;margin:1.4rem 0 .4rem}
-.sub,.note{color:#52606d;font-size:.86rem}
-ul.found{padding-left:1.1rem} ul.found li{margin:.3rem 0}
-table{border-collapse:collapse;font-size:.86rem;margin:.4rem 0;width:100%}
-th,td{padding:.3rem .55rem;border-bottom:1px solid #e4e7eb;text-align:left;vertical-align:top}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-td.n{white-space:nowrap}
-th{max-width:11rem}
-.scroll{overflow-x:auto}
-svg{max-width:100%;height:auto}
-details{border:1px solid #e4e7eb;border-radius:8px;padding:.5rem .9rem;margin:.7rem 0}
-summary{cursor:pointer;font-weight:600}
-code{font-size:.84rem;background:#f0f2f5;padding:.05rem .3rem;border-radius:4px}
-</style>
-"""
 
 
 def write_study_report(store: RunStore, study: str, path: Path) -> Path:
@@ -94,20 +73,13 @@ def study_report(study: str, records: Sequence[Record], broken: Sequence[str] = 
         f"<h1>Study {escape(study)}</h1>",
         f'<p class="sub">{escape(_subtitle(records))}</p>',
         "<h2>What was found</h2>",
-        _list(findings(records), "found"),
+        html_list(findings(records), "found"),
         *(_group(group) for group in groups),
         _published(records[0].task),
         _all_records(records, broken),
         _conditions(records, groups),
     ]
-    title = escape(f"Branchwork: {study}")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title>{_STYLE}{DRAWING_STYLE}</head>\n<body>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</body></html>\n"
-    )
+    return html_page(study, parts, styles=DRAWING_STYLE)
 
 
 def _subtitle(records: Sequence[Record]) -> str:
@@ -151,7 +123,7 @@ def _front_table(records: Sequence[Record]) -> str:
                 *(f"{latencies[each]:.2f}" if each in latencies else "" for each in conditions),
             ]
         )
-    return _table(head, rows, num_text=3)
+    return html_table(head, rows, num_text=3)
 
 
 def _network(record: Record) -> str:
@@ -190,10 +162,10 @@ def _all_records(records: Sequence[Record], broken: Sequence[str]) -> str:
     failed = sum(record.status is Status.FAILED for record in records)
     summary = f"All {len(records)} records" + (f", {failed} failed" if failed else "")
     head = ["record", "status", "choices", "score and 95 % interval", "remark", "MACs"]
-    named = _list(broken, "found") if broken else ""
+    named = html_list(broken, "found") if broken else ""
     return (
         f"<h2>Records</h2><details><summary>{escape(summary)}</summary>"
-        f"{_table(head, rows, num_text=5)}</details>{named}"
+        f"{html_table(head, rows, num_text=5)}</details>{named}"
     )
 
 
@@ -210,7 +182,7 @@ def _conditions(records: Sequence[Record], groups: Sequence[Comparable]) -> str:
         }
         text = json.dumps(settings, sort_keys=True)
         lines.append(f"Protocol {group.protocol_id} ({group.protocol.task}): {text}")
-    return f"<h2>Conventions and conditions</h2>{_list(lines, 'found note')}"
+    return f"<h2>Conventions and conditions</h2>{html_list(lines, 'found note')}"
 
 
 def _machine(record: Record) -> str:
@@ -228,24 +200,4 @@ def _choices(record: Record) -> str:
     return ", ".join(
         f"{address} = {value if isinstance(value, str) else json.dumps(value)}"
         for address, value in record.choices.items()
-    )
-
-
-def _list(items: Iterable[str], name: str) -> str:
-    return f'<ul class="{name}">{"".join(f"<li>{escape(item)}</li>" for item in items)}</ul>'
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, num_text: int) -> str:
-    """Writes a table whose first columns hold text and whose others hold numbers."""
-
-    def cells(tag: str, texts: Sequence[str]) -> str:
-        return "".join(
-            f"<{tag}{'' if index < num_text else ' class=n'}>{escape(text)}</{tag}>"
-            for index, text in enumerate(texts)
-        )
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table><thead><tr>{cells("th", head)}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
     )

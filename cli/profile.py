@@ -19,6 +19,7 @@ from cli.options import (
     Task,
     open_store,
 )
+from cli.profile_report import Report, check_reports, write_reports
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,6 +61,7 @@ def profile(
         ),
     ] = None,
     changes: Changes = None,
+    report: Report = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
     blocks: Blocks = None,
@@ -93,6 +95,7 @@ def profile(
     from cli.reconciling import pairs_between
 
     parts_by = _by(by)
+    check_reports(report)
     pairs = pairs_between(between) if reconcile or between else ()
     paths = [name for name in networks if is_import_path(name)]
     _check_options(paths, parts_by, changes)
@@ -115,6 +118,7 @@ def profile(
         print_json([_data(row, parts_by) for row in rows])
     else:
         _print(rows, show_all=conventions)
+    write_reports(rows, report)
     _tell_problems(rows)
 
 
