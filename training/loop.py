@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from blocks import ImageSize, Problem, StudyError
+from blocks import ImageSize, Problem, StudyError, check_image_size
 from networks import NetworkSpec, initialise, spec_from_dict, spec_id, spec_to_dict
 from tasks import ImageResults, Task, TaskData, collate
 from training.checkpoint import RunIdentity
@@ -78,6 +78,7 @@ def train(  # noqa: PLR0913 - a run is defined by all of these
         OutOfMemoryError: If there is not enough memory.
     """
     hardware = hardware or Hardware()
+    check_image_size("input", size, spec.coarsest_stride)
     _check_fit(spec, task, train_data, schedule, hardware, seed)
     work = _Work(
         spec=spec_to_dict(spec),
