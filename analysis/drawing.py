@@ -336,7 +336,10 @@ def _objects(value: object) -> list[Mapping[str, Any]]:
 
 def _sees_all(block: object) -> bool:
     kind, registry = _kind(block), SLOTS[Slot.BLOCK]
-    return kind in registry and issubclass(registry.get(kind).cls, CrossBranchBlock)
+    if kind in registry and issubclass(registry.get(kind).cls, CrossBranchBlock):
+        return True
+    # A block within a block sees what that one sees.
+    return isinstance(block, Mapping) and "block" in block and _sees_all(block["block"])
 
 
 def _kind(layer: object) -> str:

@@ -31,7 +31,8 @@ def op_macs(op: Op) -> int:
         return math.prod(op.out) * op.ins[0][-1]
     if op.kind not in CONVOLUTIONS:
         return 0
-    weight = math.prod(op.weights[0])
+    # Filters that were computed are no weights but what is read beside the image.
+    weight = math.prod(op.weights[0] if op.weights else op.ins[1])
     positions = op.ins[0][1:] if op.kind == "conv_transpose" else op.out[1:]
     return weight * math.prod(positions)
 
@@ -61,6 +62,8 @@ def by_fvcore(op: Op) -> int:
     """What fvcore 0.1.5 counts (``FlopCountAnalysis``): by operator."""
     if op.kind == "batch_norm":
         return 2 * num_read(op)
+    if op.kind == "layer_norm":
+        return 5 * num_read(op)
     if op.kind == "upsample_nearest":
         return math.prod(op.out)
     if op.kind == "upsample_bilinear":
@@ -87,8 +90,11 @@ def by_ptflops(op: Op) -> int:
     """What ptflops 0.7 counts with its backend "pytorch": by leaf module, and by some functions.
 
     A ReLU, a pooling and an upsampling that are modules call the function of that name and so
-    count twice. Sums and products that are written with operators are not seen.
+    count twice. Not seen are sums and products that are written with operators, means, and
+    convolutions that are functions.
     """
+    if not op.module and op.kind in _PTFLOPS_BY_MODULE:
+        return 0
     factor = 2 if op.module in _PTFLOPS_SEES_TWICE else 1
     if op.kind in _PTFLOPS_BY_INPUT:
         return factor * num_read(op)
@@ -96,6 +102,8 @@ def by_ptflops(op: Op) -> int:
         return factor * math.prod(op.out)
     if op.kind == "batch_norm":
         return 2 * num_read(op)
+    if op.kind == "layer_norm":
+        return num_read(op)
     return op_macs(op) + bias_additions(op)
 
 
@@ -104,9 +112,9 @@ def by_mmcv(op: Op) -> int:
 
     Older than ptflops' rules, from which it was taken: no functions.
     """
-    if op.kind in CONVOLUTIONS | MATRIX_PRODUCTS:
+    if op.module and op.kind in CONVOLUTIONS | MATRIX_PRODUCTS:
         counted = op_macs(op) + bias_additions(op)
-    elif op.kind == "batch_norm":
+    elif op.kind in {"batch_norm", "layer_norm"}:
         counted = 2 * num_read(op)
     elif op.module in _MMCV_BY_INPUT:
         counted = num_read(op)
@@ -117,7 +125,7 @@ def by_mmcv(op: Op) -> int:
 
 def by_torch(op: Op) -> int:
     """What PyTorch's ``FlopCounterMode`` counts: by operator, with PyTorch's own formulas."""
-    if op.kind in CONVOLUTIONS and op.recorded_macs is None:
+    if op.kind in CONVOLUTIONS and op.weights and op.recorded_macs is None:
         return int(
             conv_flop_count(
                 [1, *op.ins[0]],
@@ -145,10 +153,14 @@ _PAPER_RULES: dict[str, Callable[[Op], int]] = {
 
 _THOP_RULES: dict[str, Callable[[Op], int]] = {
     "BatchNorm2d": lambda op: 4 * num_read(op),
+    "LayerNorm": lambda op: 4 * num_read(op),
     "AvgPool2d": lambda op: math.prod(op.out),
     "Upsample": lambda op: math.prod(op.out),
 }
 
-_PTFLOPS_BY_INPUT = frozenset({"relu", "relu6", "max_pool", "avg_pool", "mean"})
-_PTFLOPS_SEES_TWICE = frozenset({"ReLU", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "Upsample"})
+_PTFLOPS_BY_INPUT = frozenset({"relu", "relu6", "gelu", "max_pool", "avg_pool", "mean"})
+_PTFLOPS_BY_MODULE = CONVOLUTIONS | {"mean"}
+_PTFLOPS_SEES_TWICE = frozenset(
+    {"ReLU", "GELU", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "Upsample"}
+)
 _MMCV_BY_INPUT = frozenset({"ReLU", "ReLU6", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d"})

@@ -7,7 +7,7 @@ packages; ``load_block_folder`` adds a folder of the user's own.
 
 import warnings
 
-from ._codec import layer_from_dict, layer_to_dict
+from ._codec import is_block_field, layer_from_dict, layer_to_dict, plain_value
 from ._discovery import (
     ENTRY_POINT_GROUP,
     load_block_folder,
@@ -93,12 +93,14 @@ __all__ = [
     "even_channels_problems",
     "fields_of",
     "interleave",
+    "is_block_field",
     "join_address",
     "layer_from_dict",
     "layer_to_dict",
     "load_block_folder",
     "mismatch",
     "num_weights",
+    "plain_value",
     "pointwise",
     "quoted",
     "record",

@@ -113,7 +113,9 @@ def mismatch(info: FieldInfo, value: object) -> str:
     if info.type == tuple[int, ...]:
         fits = isinstance(value, tuple) and len(value) > 0 and all(map(_is_count, value))
         return "" if fits else f"a list of whole numbers from 1 to {LARGEST_COUNT}"
-    return ""
+    # Any other class, such as a block's, is what the value must be an object of.
+    is_another = isinstance(info.type, type) and not isinstance(value, info.type)
+    return f"a {info.type.__name__}" if is_another else ""
 
 
 def _is_count(value: object) -> bool:

@@ -17,13 +17,16 @@ from ._errors import Problem
 from ._ops import Tape
 from ._shapes import Shape
 
-Activation = Literal["relu", "relu6", "sigmoid"]
+Activation = Literal["relu", "relu6", "sigmoid", "gelu"]
 
 _ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
     "sigmoid": nn.Sigmoid,
+    "gelu": nn.GELU,
 }
+
+_IN_PLACE = frozenset({"relu", "relu6"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +105,14 @@ def pointwise(in_channels: int, out_channels: int, act: Activation | None = None
     return Conv(in_channels=in_channels, out_channels=out_channels, act=act)
 
 
-def depthwise(channels: int, *, stride: int = 1, act: Activation | None = None) -> Conv:
-    """Returns a depthwise 3x3 convolution with batch norm."""
+def depthwise(
+    channels: int, *, kernel: int = 3, stride: int = 1, act: Activation | None = None
+) -> Conv:
+    """Returns a depthwise convolution with batch norm, 3x3 unless said otherwise."""
     return Conv(
         in_channels=channels,
         out_channels=channels,
-        kernel=3,
+        kernel=kernel,
         stride=stride,
         groups=channels,
         act=act,
@@ -125,19 +130,37 @@ def conv3x3(
 
 def activation(name: Activation) -> nn.Module:
     """Makes an activation module, in place where PyTorch offers that."""
-    return nn.Sigmoid() if name == "sigmoid" else _ACTIVATIONS[name](inplace=True)
+    return _ACTIVATIONS[name](inplace=True) if name in _IN_PLACE else _ACTIVATIONS[name]()
 
 
-def interleave(first: Tensor, second: Tensor) -> Tensor:
-    """Concatenates two equal halves and shuffles the channels with two groups, in one write.
+def interleave(*parts: Tensor) -> Tensor:
+    """Concatenates equal parts and shuffles the channels with as many groups, in one write.
 
-    Channel k of ``first`` becomes channel 2k, channel k of ``second`` channel 2k + 1: the channel
-    shuffle of ShuffleNet (arXiv 1707.01083) for two groups.
+    Of two parts, channel k of the first becomes channel 2k, channel k of the second channel
+    2k + 1: the channel shuffle of ShuffleNet (arXiv 1707.01083).
 
     Shape:
-        Twice (N, C, H, W) in, (N, 2C, H, W) out.
+        G times (N, C, H, W) in, (N, G·C, H, W) out.
     """
-    return torch.stack((first, second), dim=2).flatten(1, 2)
+    return torch.stack(parts, dim=2).flatten(1, 2)
+
+
+def odd_kernel_problems(name: str, kernel: int) -> tuple[Problem, ...]:
+    """Returns a problem if a field holds a kernel that "same" padding does not fit.
+
+    Args:
+        name: The field.
+        kernel: Its value; 0 stands for no convolution.
+    """
+    if kernel == 0 or kernel % 2 == 1:
+        return ()
+    return (
+        Problem(
+            rule=f"field {name!r} must be an odd kernel size",
+            got=str(kernel),
+            do=f"use {kernel - 1} or {kernel + 1}",
+        ),
+    )
 
 
 def even_channels_problems(channels: int) -> tuple[Problem, ...]:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from blocks import (
     Chain,
-    Conv,
     CrossBranchBlock,
     Ins,
     Problem,
@@ -24,6 +23,7 @@ from blocks import (
     pointwise,
     register_block,
 )
+from blocks._gate import Gate
 
 
 @register_block("ccw")
@@ -85,7 +85,7 @@ class ConditionalChannelWeighting(CrossBranchBlock):
             cross=self._cross(ins).build() if self.cross_resolution else None,
             depthwise=[depthwise(shape.channels // 2).build() for shape in ins],
             spatial=[
-                _SpatialWeights(self._spatial(shape.channels // 2)) if self.spatial else None
+                self._spatial(shape.channels // 2).build() if self.spatial else None
                 for shape in ins
             ],
         )
@@ -100,10 +100,7 @@ class ConditionalChannelWeighting(CrossBranchBlock):
             branch = tape.at("", branch=index)
             depthwise(half[0]).trace(branch.at(f"depthwise.{index}"), half)
             if self.spatial:
-                gate = branch.at(f"spatial.{index}")
-                point = gate.at("pool").pool_to_point(half)
-                point = self._spatial(shape.channels // 2).trace(gate.at("convs"), point)
-                gate.mul(half, point)
+                self._spatial(shape.channels // 2).trace(branch.at(f"spatial.{index}"), half)
             outs.append(branch.interleave(half, half))
         return tuple(outs)
 
@@ -112,16 +109,8 @@ class ConditionalChannelWeighting(CrossBranchBlock):
         hidden = max(1, total // self.reduce_ratio)
         return Chain((pointwise(total, hidden, "relu"), pointwise(hidden, total, "sigmoid")))
 
-    def _spatial(self, channels: int) -> Chain:
-        hidden = max(1, channels // self.spatial_reduce_ratio)
-        return Chain(
-            (
-                Conv(in_channels=channels, out_channels=hidden, bias=True, norm=False, act="relu"),
-                Conv(
-                    in_channels=hidden, out_channels=channels, bias=True, norm=False, act="sigmoid"
-                ),
-            )
-        )
+    def _spatial(self, channels: int) -> Gate:
+        return Gate(channels, max(1, channels // self.spatial_reduce_ratio))
 
 
 def _ratios(ins: Ins) -> tuple[int, ...]:
@@ -142,19 +131,6 @@ def _trace_cross(tape: Tape, convs: Chain, ratios: tuple[int, ...], halves: list
         branch.mul(half, branch.upsample_nearest(small, ratio) if ratio > 1 else small)
 
 
-class _SpatialWeights(nn.Module):
-    """x * convs(mean of x over all positions)."""
-
-    def __init__(self, convs: Chain) -> None:
-        super().__init__()
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.convs = convs.build()
-
-    def forward(self, x: Tensor) -> Tensor:
-        weights: Tensor = self.convs(self.pool(x))
-        return x * weights
-
-
 class _CCW(nn.Module):
     """The module of ``ConditionalChannelWeighting``."""
 
@@ -163,7 +139,7 @@ class _CCW(nn.Module):
         ratios: tuple[int, ...],
         cross: nn.Module | None,
         depthwise: list[nn.Sequential],
-        spatial: list[_SpatialWeights | None],
+        spatial: list[nn.Module | None],
     ) -> None:
         super().__init__()
         self.ratios = ratios

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from blocks import BranchBlock, BranchShape, Chain, Shape, Tape, choice, register_block
+from blocks._carried import CarriedModule
 from blocks._inverted import inverted_bottleneck
 
 
@@ -27,7 +28,7 @@ class InvertedResidual(BranchBlock):
 
     def build_branch(self, shape: BranchShape) -> nn.Module:
         """Makes the block."""
-        return _Carried(self._chain(shape.channels).build())
+        return CarriedModule(self._chain(shape.channels).build())
 
     def trace_branch(self, tape: Tape, shape: BranchShape, x: Shape) -> Shape:
         """Writes the block down."""
@@ -35,15 +36,3 @@ class InvertedResidual(BranchBlock):
 
     def _chain(self, channels: int) -> Chain:
         return inverted_bottleneck(channels, channels, expand_ratio=self.expand_ratio)
-
-
-class _Carried(nn.Module):
-    """convs(x) + x."""
-
-    def __init__(self, convs: nn.Module) -> None:
-        super().__init__()
-        self.convs = convs
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.convs(x)
-        return y + x

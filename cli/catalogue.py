@@ -78,14 +78,22 @@ def _kind(entry: Entry[LayerSpec]) -> dict[str, Any]:
 
 
 def _field(info: FieldInfo) -> dict[str, Any]:
+    from blocks import plain_value
+
     is_required = info.default is dataclasses.MISSING
     return {
         "name": info.name,
-        "default": None if is_required else info.default,
+        "default": None if is_required else plain_value(info.default),
         "is_required": is_required,
-        "choices": list(info.among),
+        "choices": [plain_value(value) for value in info.among],
         "help": info.help,
     }
+
+
+def _short(field: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever the default is
+    """Returns a default as the table shows it: of a block its kind alone."""
+    default = field["default"]
+    return default["kind"] if isinstance(default, dict) else default
 
 
 def _print(listed: dict[str, Any]) -> None:
@@ -97,7 +105,7 @@ def _print(listed: dict[str, Any]) -> None:
         for kind in kinds:
             names = " or ".join([kind["kind"], *kind["aliases"]])
             fields = [
-                field["name"] if field["is_required"] else f"{field['name']}={field['default']}"
+                field["name"] if field["is_required"] else f"{field['name']}={_short(field)}"
                 for field in kind["fields"]
             ]
             shown.add_row(names, "\n".join(fields), kind["summary"])

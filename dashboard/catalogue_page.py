@@ -25,6 +25,7 @@ from blocks import (
     Slot,
     fields_of,
     load_block_folder,
+    plain_value,
 )
 from networks import PRESETS, spec_id, spec_to_dict
 
@@ -92,8 +93,8 @@ def _show_kind(entry: Entry[LayerSpec]) -> None:
             else str(info.type),
             "default": "must be written"
             if info.default is dataclasses.MISSING
-            else json.dumps(info.default),
-            "all": ", ".join(map(json.dumps, info.among)),
+            else json.dumps(plain_value(info.default)),
+            "all": ", ".join(json.dumps(plain_value(value)) for value in info.among),
             "meaning": info.help,
         }
         for info in fields_of(entry.cls)

@@ -26,6 +26,7 @@ from networks.presets import (
 )
 from networks.released import load_released
 from networks.space import Dimension, SpecSpace
+from networks.sparse_fusions import AdjacentFusion, LowRankFusion, PooledFusion
 from networks.spec import (
     GroupSpec,
     Network,
@@ -39,11 +40,14 @@ from networks.spec import (
 __all__ = [
     "INITIALISATIONS",
     "PRESETS",
+    "AdjacentFusion",
     "Dimension",
     "GroupSpec",
     "Head",
+    "LowRankFusion",
     "Network",
     "NetworkSpec",
+    "PooledFusion",
     "Preset",
     "SpecSpace",
     "StageSpec",

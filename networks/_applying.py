@@ -195,8 +195,12 @@ def _set_path(data: Data, path: list[str], value: Any) -> None:  # noqa: ANN401
         return
     if last in KIND_WORDS and last in holder:
         holder[last] = _of_kind(KIND_WORDS[last], holder[last], value)
-    elif last in holder or _is_field_of(holder, path, last):
+    elif last in holder:
         holder[last] = value
+    elif _is_field_of(holder, path, last):
+        # A kind is written as an object, so that its fields can be set next.
+        is_name = last in KIND_WORDS and isinstance(value, str)
+        holder[last] = {"kind": value} if is_name else value
 
 
 def _is_field_of(holder: Data, path: list[str], name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 from blocks import Activation, BranchShape, Chain, Conv, conv3x3, depthwise, pointwise
@@ -22,6 +23,36 @@ def dense_step(
 ) -> tuple[Conv, ...]:
     """Returns a dense 3x3 convolution."""
     return (conv3x3(in_channels, out_channels, stride=stride, act=act),)
+
+
+def pointwise_step(
+    in_channels: int, out_channels: int, stride: int, act: Activation | None
+) -> tuple[Conv, ...]:
+    """Returns a pointwise convolution; it has no stride."""
+    assert stride == 1
+    return (pointwise(in_channels, out_channels, act),)
+
+
+def low_rank_step(step: Step, ratio: int) -> Step:
+    """Returns a step whose last convolution leads over fewer channels.
+
+    A convolution from C to D channels becomes one to min(C, D) // ratio channels, without norm,
+    and a pointwise one from there to D.
+
+    Args:
+        step: A step.
+        ratio: How much fewer channels are in the middle.
+    """
+
+    def narrowed(
+        in_channels: int, out_channels: int, stride: int, act: Activation | None
+    ) -> tuple[Conv, ...]:
+        *first, last = step(in_channels, out_channels, stride, act)
+        rank = max(1, min(in_channels, out_channels) // ratio)
+        narrow = replace(last, out_channels=rank, norm=False, act=None)
+        return (*first, narrow, pointwise(rank, out_channels, act))
+
+    return narrowed
 
 
 Step = Callable[[int, int, int, Activation | None], tuple[Conv, ...]]

@@ -43,12 +43,10 @@ def spec_id(spec: NetworkSpec) -> str:
 
     The revision of every kind enters, so that networks whose numerics changed have another id.
     """
-
-    def with_revision(slot: Slot, layer: LayerSpec) -> dict[str, Any]:
-        revision = SLOTS[slot].entry_of(type(layer)).revision
-        return {**layer_to_dict(SLOTS[slot], layer), "revision": revision}
-
-    text = json.dumps(_network_dict(spec, with_revision), sort_keys=True, separators=(",", ":"))
+    data = _network_dict(
+        spec, lambda slot, layer: layer_to_dict(SLOTS[slot], layer, with_revisions=True)
+    )
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -58,15 +58,7 @@ class PathFusion(LayerSpec):
 
     def problems(self, ins: Ins) -> tuple[Problem, ...]:
         """Asks for at least two branches."""
-        if len(ins) > 1:
-            return ()
-        return (
-            Problem(
-                rule="a fusion by paths needs at least two branches",
-                got="a single branch",
-                do="use the fusion 'none'",
-            ),
-        )
+        return single_branch_problems(ins)
 
     @abstractmethod
     def num_outs(self, num_ins: int) -> int:
@@ -76,41 +68,71 @@ class PathFusion(LayerSpec):
         """Returns the branches that are put out."""
         return ins[: self.num_outs(len(ins))]
 
-    def path(self, source: BranchShape, target: BranchShape) -> _Path:
+    def sources(self, target: int, num_ins: int) -> tuple[int, ...]:
+        """The branches from which a branch receives: by default all others."""
+        return tuple(j for j in range(num_ins) if j != target)
+
+    def path(self, source: BranchShape, target: BranchShape) -> BranchPath:
         """Returns the path from one branch to another."""
         if source.stride > target.stride:
-            conv = Chain((pointwise(source.channels, target.channels),))
-            return _Path(conv, source.stride // target.stride)
-        return _Path(down_chain(STEPS[self.paths], source, target, None), 1)
+            return up_path(source, target)
+        return BranchPath(down_chain(STEPS[self.paths], source, target, None), 1)
 
     def build_paths(self, ins: Ins) -> nn.ModuleList:
         """Makes the paths; that from branch j to branch i stands at ``i.j``."""
         return nn.ModuleList(
             nn.ModuleDict(
-                {
-                    str(j): self.path(source, target).build()
-                    for j, source in enumerate(ins)
-                    if j != i
-                }
+                {str(j): self.path(ins[j], target).build() for j in self.sources(i, len(ins))}
             )
             for i, target in enumerate(self.out_shapes(ins))
         )
 
+    def trace_sums(self, tape: Tape, ins: Ins, xs: Sequence[Shape]) -> tuple[Shape, ...]:
+        """Writes down what ``RectifiedSum`` executes: the sums, then their activations."""
+        outs = self.out_shapes(ins)
+        for i, target in enumerate(outs):
+            branch = tape.at("", branch=i)
+            for j in self.sources(i, len(ins)):
+                y = self.path(ins[j], target).trace(branch.at(f"paths.{i}.{j}"), xs[j])
+                branch.add(xs[i], y)
+        return tuple(tape.at("act", branch=i).act(xs[i]) for i in range(len(outs)))
+
+
+def single_branch_problems(ins: Ins) -> tuple[Problem, ...]:
+    """Returns a problem if there is nothing to exchange."""
+    if len(ins) > 1:
+        return ()
+    return (
+        Problem(
+            rule="a fusion by paths needs at least two branches",
+            got="a single branch",
+            do="use the fusion 'none'",
+        ),
+    )
+
+
+def up_path(source: BranchShape, target: BranchShape) -> BranchPath:
+    """Returns the path to a finer branch: a 1x1 convolution and nearest upsampling."""
+    convs = Chain((pointwise(source.channels, target.channels),))
+    return BranchPath(convs, source.stride // target.stride)
+
 
 @dataclass(frozen=True)
-class _Path:
+class BranchPath:
     """Convolutions, then nearest upsampling where ``ratio`` is above 1."""
 
     convs: Chain
     ratio: int
 
     def build(self) -> nn.Sequential:
+        """Makes the module; the upsampling stands behind the convolutions."""
         convs = self.convs.build()
         if self.ratio > 1:
             convs.append(nn.Upsample(scale_factor=self.ratio, mode="nearest"))
         return convs
 
     def trace(self, tape: Tape, x: Shape) -> Shape:
+        """Writes down what the module executes."""
         x = self.convs.trace(tape, x)
         if self.ratio == 1:
             return x
@@ -139,27 +161,27 @@ class SumFusion(PathFusion):
 
     def build(self, ins: Ins) -> nn.Module:
         """Makes the paths and the sum."""
-        return _Sum(self.build_paths(ins))
+        return RectifiedSum(self.build_paths(ins))
 
     def trace(self, tape: Tape, ins: Ins, xs: Sequence[Shape]) -> tuple[Shape, ...]:
-        """Writes the sums down, then their activations."""
-        outs = self.out_shapes(ins)
-        for i, target in enumerate(outs):
-            branch = tape.at("", branch=i)
-            for j, source in enumerate(ins):
-                if j != i:
-                    y = self.path(source, target).trace(branch.at(f"paths.{i}.{j}"), xs[j])
-                    branch.add(xs[i], y)
-        return tuple(tape.at("act", branch=i).act(xs[i]) for i in range(len(outs)))
+        """Writes the sums down."""
+        return self.trace_sums(tape, ins, xs)
 
 
-class _Sum(nn.Module):
+class RectifiedSum(nn.Module):
+    """out_i = ReLU(x_i + sum of paths[i][j](x_j) over the j that are there).
+
+    Args:
+        paths: For each branch that is put out, the paths to it by the number of their source.
+    """
+
     def __init__(self, paths: nn.ModuleList) -> None:
         super().__init__()
         self.paths = paths
         self.act = nn.ReLU()
 
     def forward(self, xs: list[Tensor]) -> list[Tensor]:
+        """Sums up what comes in on each path."""
         sums = []
         for i, paths in enumerate(self.paths):
             assert isinstance(paths, nn.ModuleDict)

@@ -171,6 +171,9 @@ def _walk(data: Any, parts: list[str], done: tuple[str, ...]) -> Iterator[str]: 
         and (head in data or ("kind" in data and _some_kind_has(done, head)))
     ):
         yield ".".join((*done, head))
+    elif isinstance(data, dict) and head in KIND_WORDS and _some_kind_has(done, head):
+        # A field of another kind than the base's that is a layer itself.
+        yield from _walk({"kind": ""}, rest, (*done, head))
 
 
 def _some_kind_has(done: tuple[str, ...], name: str) -> bool:
@@ -219,7 +222,8 @@ def _canonical(last: str, choice: Any) -> Any:  # noqa: ANN401 - plain data
     if isinstance(choice, str) and choice in SLOTS[slot]:
         return SLOTS[slot].get(choice).name
     if isinstance(choice, Mapping) and str(choice.get("kind")) in SLOTS[slot]:
-        return {**choice, "kind": SLOTS[slot].get(str(choice["kind"])).name}
+        named = {**choice, "kind": SLOTS[slot].get(str(choice["kind"])).name}
+        return _with_block_written_out(named) if "block" in choice else named
     return choice
 
 
@@ -227,8 +231,12 @@ def _canonical_group(group: Any) -> Any:  # noqa: ANN401
     """Writes a group of a body out: its depth, and its block as an object."""
     if not isinstance(group, Mapping) or "block" not in group:
         return group
-    block = _canonical("block", group["block"])
-    return {"depth": 1, **group, "block": {"kind": block} if isinstance(block, str) else block}
+    return _with_block_written_out({"depth": 1, **group})
+
+
+def _with_block_written_out(data: Data) -> Data:
+    block = _canonical("block", data["block"])
+    return {**data, "block": {"kind": block} if isinstance(block, str) else block}
 
 
 def _choice_problem(data: Data, address: str, choice: Any) -> Problem | None:  # noqa: ANN401

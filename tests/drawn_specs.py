@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from blocks import SLOTS, BlockSpec, LayerSpec, Slot, fields_of
+from blocks import SLOTS, BlockSpec, BranchShape, LayerSpec, Slot, fields_of, is_block_field
 from networks import GroupSpec, NetworkSpec, StageSpec, UnitSpec
 from networks.aggregators import IterativeAggregator, NoAggregator
 from networks.fusions import NoFusion, ReleasedFusion, SumFusion
 from networks.heads import DeconvHeatmapHead, HeatmapHead
+from networks.sparse_fusions import AdjacentFusion, LowRankFusion, PooledFusion
 from networks.stems import HRNetStem, LiteStem, MobileNetV2Stem, ShuffleNetV2Stem
 from networks.transitions import (
     BottleneckTransition,
@@ -19,7 +20,8 @@ from networks.transitions import (
     ShuffleUnitTransition,
 )
 
-WIDTHS = st.sampled_from((4, 6, 8, 12))
+_WIDTHS = (4, 6, 8, 12)
+WIDTHS = st.sampled_from(_WIDTHS)
 STEMS = st.sampled_from(
     (
         LiteStem(channels=8),
@@ -31,14 +33,26 @@ STEMS = st.sampled_from(
 )
 
 
+def _works_on_every_width(block: BlockSpec) -> bool:
+    return not block.problems(tuple(BranchShape(width, 4) for width in _WIDTHS))
+
+
 @st.composite
-def blocks(draw: st.DrawFn) -> BlockSpec:
+def any_blocks(draw: st.DrawFn) -> BlockSpec:
     """Any registered block, every field at its default or at a declared value."""
     cls = draw(st.sampled_from([entry.cls for entry in SLOTS[Slot.BLOCK]]))
     values = {
-        info.name: draw(st.sampled_from((info.default, *info.among))) for info in fields_of(cls)
+        info.name: draw(any_blocks())
+        if is_block_field(info)
+        else draw(st.sampled_from((info.default, *info.among)))
+        for info in fields_of(cls)
     }
     return cls(**values)
+
+
+def blocks() -> st.SearchStrategy[BlockSpec]:
+    """Any block that works on all the widths drawn here."""
+    return any_blocks().filter(_works_on_every_width)
 
 
 @st.composite
@@ -87,7 +101,14 @@ def stages(draw: st.DrawFn, num_branches: int, *, last: bool) -> StageSpec:
         cls = draw(st.sampled_from((SeparableTransition, DenseTransition)))
         transition = cls(widths=widths)
         paths = draw(st.sampled_from(("separable", "dense")))
-        fusions = [NoFusion(), SumFusion(paths=paths), ReleasedFusion(paths=paths)]
+        fusions = [
+            NoFusion(),
+            SumFusion(paths=paths),
+            ReleasedFusion(paths=paths),
+            AdjacentFusion(paths=paths),
+            LowRankFusion(paths=paths, ratio=draw(st.sampled_from((2, 4)))),
+            PooledFusion(),
+        ]
     units = [
         UnitSpec(body=draw(bodies(num_branches)), fusion=draw(st.sampled_from(fusions)))
         for _ in range(draw(st.integers(0, 2)))

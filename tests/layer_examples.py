@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from blocks import IMAGE, SLOTS, BlockSpec, BranchShape, Ins, LayerSpec, Slot, fields_of
+from blocks.basic import Basic
+from blocks.ccw import ConditionalChannelWeighting
+from blocks.split import Split
 from blocks.testing import DEFAULT_INS
 from networks.aggregators import IterativeAggregator, NoAggregator
 from networks.fusions import NoFusion, ReleasedFusion, SumFusion
 from networks.heads import DeconvHeatmapHead, HeatmapHead
+from networks.sparse_fusions import AdjacentFusion, LowRankFusion, PooledFusion
 from networks.stems import HRNetStem, LiteStem, MobileNetV2Stem, ShuffleNetV2Stem
 from networks.transitions import (
     BottleneckTransition,
@@ -69,6 +73,13 @@ _LAYERS: dict[Slot, tuple[tuple[LayerSpec, tuple[Ins, ...]], ...]] = {
         (SumFusion(outputs="finest"), (TWO, FOUR)),
         (ReleasedFusion(), (TWO, FOUR)),
         (ReleasedFusion(paths="dense"), (TWO, FOUR)),
+        (AdjacentFusion(), (TWO, FOUR)),
+        (AdjacentFusion(paths="dense"), (TWO, FOUR)),
+        (LowRankFusion(), (TWO, FOUR)),
+        (LowRankFusion(paths="dense"), (TWO, FOUR)),
+        (LowRankFusion(ratio=2), (TWO, FOUR)),
+        (LowRankFusion(ratio=8), (TWO, FOUR)),
+        (PooledFusion(), (TWO, FOUR)),
     ),
     Slot.AGGREGATOR: (
         (NoAggregator(), (ONE, TWO, FOUR)),
@@ -90,7 +101,17 @@ def variants(cls: type[LayerSpec]) -> Iterator[LayerSpec]:
                 yield cls(**{info.name: value})
 
 
+_SPLITS = (
+    Split(block=Basic()),
+    Split(block=ConditionalChannelWeighting()),
+    Split(block=Split(block=Basic()), divisor=2, shuffle=False),
+)
+"""Blocks around other blocks than the default: a field that is a block declares no values."""
+
+
 def _block_examples() -> Iterator[Example]:
+    for layer in _SPLITS:
+        yield Example(Slot.BLOCK, "split", layer, DEFAULT_INS[:1])
     for entry in SLOTS[Slot.BLOCK]:
         for layer in variants(entry.cls):
             assert isinstance(layer, BlockSpec)
