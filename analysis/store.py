@@ -96,10 +96,10 @@ class RunStore:
         folder = self.study_folder(record.study) / "records"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{record.record_id}.json"
-        text = json.dumps(_finite(record_to_dict(record)), indent=1, sort_keys=True)
+        text = record_text(record)
         temporary = folder / f".{record.record_id}.{uuid.uuid4().hex}.tmp"
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         try:
@@ -192,6 +192,11 @@ class Loaded:
 
     records: tuple[Record, ...]
     broken: tuple[str, ...]
+
+
+def record_text(record: Record) -> str:
+    """Returns what a record's file holds."""
+    return json.dumps(_finite(record_to_dict(record)), indent=1, sort_keys=True) + "\n"
 
 
 def _rename_to_new(temporary: Path, path: Path) -> None:

@@ -17,6 +17,7 @@ from networks import (
     SpecSpace,
     read_spec,
     spec_from_dict,
+    spec_to_dict,
 )
 from tasks import default_input_of, num_outputs_of
 
@@ -88,7 +89,7 @@ def _find(name: str, task: str | None, changes: dict[str, Any], store: RunStore)
 def _changed(spec: NetworkSpec, changes: dict[str, Any]) -> NetworkSpec:
     try:
         space = SpecSpace.resolve(spec, {key: [value] for key, value in changes.items()})
-        return space.spec((0,) * len(space.dimensions))
+        changed = space.spec((0,) * len(space.dimensions))
     except StudyError as error:
         # The same rules as in a study file, said of what the user wrote here.
         raise SpecError(
@@ -97,6 +98,38 @@ def _changed(spec: NetworkSpec, changes: dict[str, Any]) -> NetworkSpec:
                 for problem in error.problems
             ]
         ) from None
+    # A space leaves out what some of its networks do not have; one network must have it all.
+    data = spec_to_dict(changed)
+    lost = [d.address for d in space.dimensions if not _has(data, d.address.split("."))]
+    if lost:
+        raise SpecError(
+            [
+                Problem(
+                    where=f"--set {address}",
+                    rule="the network has the place that is set",
+                    got="a network without it",
+                    do="leave it out, or set the kind that has this field too",
+                )
+                for address in lost
+            ]
+        )
+    return changed
+
+
+def _has(data: Any, path: list[str]) -> bool:  # noqa: ANN401 - plain data
+    """Tells whether data have a field that a path of keys and indices leads to."""
+    *holders, last = path
+    for part in holders:
+        if isinstance(data, list):
+            if int(part) >= len(data):
+                return False
+            data = data[int(part)]
+        elif part in data:
+            data = data[part]
+        else:
+            return False
+    # Shorthands, such as stages.1.block, name no field of a kind.
+    return "kind" not in data or last in data
 
 
 def _base(name: str, store: RunStore) -> tuple[NetworkSpec, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -246,11 +245,14 @@ def _record(job: Job, name: str, outcome: Outcome) -> Record:
 
 
 def _keep(record: Record, path: Path, store: RunStore) -> None:
-    """Writes the record into the run store, unless it holds it, and beside the checkpoint."""
-    kept = store.study_folder(_STUDY) / "records" / f"{record.record_id}.json"
-    if not kept.is_file():
+    """Writes the record beside the checkpoint, and into the run store unless it has one."""
+    from analysis.store import record_text
+
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(record_text(record), encoding="utf-8")
+    temporary.replace(path)
+    if not (store.study_folder(_STUDY) / "records" / f"{record.record_id}.json").is_file():
         store.write(record)
-    shutil.copyfile(kept, path)
 
 
 def _print(record: Record, folder: Path) -> None:

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from blocks import CheckpointError, Problem, SpecError, did_you_mean, quoted
+from networks.fusions import ReleasedFusion
 from networks.presets import PRESETS
 from networks.spec import Network, NetworkSpec
 
 _HEAD = "keypoint_head.final_layer"
+_COUNTER = "num_batches_tracked"
 
 _NORM = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
 
@@ -87,13 +89,13 @@ def load_released(path: Path | str, network: str = "lite_hrnet_30") -> Network:
         SpecError: If there is no such preset.
     """
     path = Path(path)
-    if network not in PRESETS:
+    if network not in _released_presets():
         raise SpecError(
             Problem(
                 where="network",
-                rule="a released checkpoint belongs to a preset",
+                rule="a released checkpoint belongs to a preset with released fusions",
                 got=quoted(network),
-                do=did_you_mean(network, PRESETS),
+                do=did_you_mean(network, _released_presets()),
             )
         )
     theirs = _read(path)
@@ -105,9 +107,24 @@ def load_released(path: Path | str, network: str = "lite_hrnet_30") -> Network:
     with torch.random.fork_rng(devices=[]):
         module = spec.build()
     ours = dict(_renamed(path, network, theirs, spec))
-    _check_fit(path, network, ours, module.state_dict())
+    state = module.state_dict()
+    # Old checkpoints do not count batches, and nothing that is computed depends on the counts.
+    counters = {name: value for name, value in state.items() if name.endswith(_COUNTER)}
+    ours = counters | ours
+    _check_fit(path, network, ours, state)
+    _check_values(path, network, ours)
     module.load_state_dict(ours)
     return module.float().eval()
+
+
+def _released_presets() -> tuple[str, ...]:
+    """The presets that the published code can have trained: those with its fusion."""
+    return tuple(
+        name
+        for name, preset in PRESETS.items()
+        for stage in preset.make(1).stages[:1]
+        if any(isinstance(unit.fusion, ReleasedFusion) for unit in stage.units)
+    )
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
@@ -135,7 +152,17 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             )
         )
     # Checkpoints of wrapped modules carry the wrapper's name in front.
-    return {str(name).removeprefix("module."): value for name, value in state.items()}
+    plain = {str(name).removeprefix("module."): value for name, value in state.items()}
+    if len(plain) < len(state):
+        raise CheckpointError(
+            Problem(
+                where=str(path),
+                rule="every tensor stands in a checkpoint once",
+                got="names that stand there with and without 'module.'",
+                do="save the state_dict() of the network or of its wrapper, not both",
+            )
+        )
+    return plain
 
 
 def _renamed(
@@ -218,7 +245,23 @@ def _check_fit(
             path,
             network,
             ", ".join(found),
-            f"name the preset that it was trained as: {', '.join(sorted(PRESETS))}",
+            f"name the preset that it was trained as: {', '.join(_released_presets())}",
+        )
+
+
+def _check_values(path: Path, network: str, theirs: Mapping[str, Tensor]) -> None:
+    wrong = [
+        name
+        for name, value in theirs.items()
+        if not name.endswith(_COUNTER)
+        and not (value.is_floating_point() and bool(value.isfinite().all()))
+    ]
+    if wrong:
+        raise _misfit(
+            path,
+            network,
+            f"{len(wrong)} tensors that are not finite floating-point numbers ({wrong[0]})",
+            "name a checkpoint of a training that did not diverge",
         )
 
 

@@ -12,6 +12,8 @@ import tomli_w
 from analysis.store import RunStore
 from blocks import BranchworkError, Problem, StudyError
 from networks import spec_to_dict
+from search.journal import JOURNAL_FILE
+from search.lock import is_searched
 from search.resolving import resolve_study
 from search.study import Study
 
@@ -82,19 +84,22 @@ def write_study(study: Study, path: Path) -> None:
 def start_search(study: Study, store: RunStore) -> None:
     """Makes the folder of a new study, with its resolved file.
 
+    A study that came to no record, because its limits or its data were wrong, begins anew.
+
     Raises:
-        StudyError: If there is a study of that name already.
+        StudyError: If a study of that name has results already, or is being searched.
     """
     folder = store.study_folder(study.name)
-    if (folder / STUDY_FILE).exists() or (folder / "records").exists():
+    if any((folder / "records").glob("*.json")) or is_searched(folder):
         raise StudyError(
             Problem(
                 where=str(folder),
                 rule="a new study needs a new name",
-                got=f"{study.name!r}, which has results",
+                got=f"{study.name!r}, which has results or is being searched",
                 do=f"go on with 'branchwork search resume {study.name}', or change study.name",
             )
         )
+    (folder / JOURNAL_FILE).unlink(missing_ok=True)
     write_study(study, folder / STUDY_FILE)
 
 

@@ -263,6 +263,11 @@ def _steps(  # noqa: PLR0913, PLR0917 - the loop stands on all of these
 
 
 def _evaluate_run(state: RunState, work: _Work, fabric: Fabric, pace: Pace) -> ImageResults:
+    # The last step's update has no loss of its own that would show that it went wrong.
+    for name, value in state.module.state_dict().items():
+        if not bool(torch.isfinite(value).all()):
+            message = f"{name} is no longer finite after step {state.step}"
+            raise DivergedError(message)
     # The bare module: a module wrapped for several devices talks to the others at each forward
     # pass, and the devices may have different numbers of batches to evaluate.
     if fabric.world_size > 1:

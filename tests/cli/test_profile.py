@@ -110,6 +110,10 @@ def test_a_wrong_spec_file_is_told_by_address(command, tmp_path, change, said):
         (["lite_hrnet_18", "--task", "cityscape"], "did you mean 'cityscapes'?"),
         (["lite_hrnet_18", "--by", "stages"], "did you mean 'stage'?"),
         (["lite_hrnet_18", "--set", "blok=ccw"], "--set blok: "),
+        (
+            ["lite_hrnet_18", "--set", "stages.0.units.0.body.0.block.num_conv1x1=1"],
+            "the network has the place that is set",
+        ),
         (["lite_hrnet_18", "--set", "block"], "a change is ADDRESS=VALUE"),
         (["lite_hrnet_18", "--set", "branches=1"], "the base's first stage"),
         (["lite_hrnet_18", "--blocks", "nowhere"], "block files are read from a folder"),

@@ -70,6 +70,12 @@ def test_train_leaves_checkpoint_and_record_and_goes_on_from_them(command, tmp_p
     assert data["latencies"][0]["runtime"] == "eager"
     assert torch.load(tmp_path / "out" / "last.ckpt", weights_only=True)["step"] == 4
 
+    other = command(*TRAIN, "--schedule", "smoke", "--seed", "3", "--out", "b", "--json")
+    written = json.loads((tmp_path / "b" / "record.json").read_text())
+    assert {key: json.loads(other.out)[key] for key in written} == written
+    assert written["score"] == data["score"]
+    assert len(list((tmp_path / "runs" / "train" / "records").glob("*.json"))) == 1
+
     again = command(*TRAIN, "--schedule", "smoke", "--seed", "3", "--out", "out", "--json")
     assert json.loads(again.out)["resumed_from"] == 4
     assert json.loads(again.out)["score"] == data["score"]

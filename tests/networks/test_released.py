@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from published_layout import published_checkpoint
 
 from blocks import CheckpointError, SpecError
-from networks import PRESETS, load_released
+from networks import load_released
 
 RELEASED = (
     "lite_hrnet_18",
@@ -167,10 +168,37 @@ def test_refuses_in_one_line(tmp_path, case):
 
 def test_a_checkpoint_is_refused_by_every_other_network(tmp_path):
     path = saved(tmp_path, published_checkpoint("lite_hrnet_18"))
-    for name in PRESETS.keys() - {"lite_hrnet_18"}:
+    for name in ("lite_hrnet_30", "naive_lite_hrnet_18", "wider_naive_lite_hrnet_18"):
         with pytest.raises(CheckpointError) as caught:
             load_released(path, name)
         assert f"must hold the weights of {name}" in one_line(caught.value, path)
+    for name in ("hrnet_w32", "mobilenet_v2", "lite_hrnet_81"):
+        with pytest.raises(SpecError, match="a preset with released fusions"):
+            load_released(path, name)
+
+
+def test_counters_may_be_missing_and_nothing_else_changes(tmp_path):
+    state = published_checkpoint("lite_hrnet_18")
+    old = {key: value for key, value in state.items() if "num_batches_tracked" not in key}
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        first = load_released(saved(tmp_path, state), "lite_hrnet_18")(image)
+        second = load_released(saved(tmp_path, old, "old.pth"), "lite_hrnet_18")(image)
+    assert torch.equal(first, second)
+
+
+def test_values_that_no_training_leaves_are_refused(tmp_path):
+    state = published_checkpoint("lite_hrnet_18")
+    name = next(key for key in state if key.endswith("conv1.conv.weight"))
+    for value in (torch.full_like(state[name], math.nan), state[name].to(torch.int64)):
+        path = saved(tmp_path, {**state, name: value}, "odd.pth")
+        with pytest.raises(CheckpointError) as caught:
+            load_released(path, "lite_hrnet_18")
+        assert "1 tensors that are not finite" in one_line(caught.value, path)
+    path = saved(tmp_path, {**state, f"module.{name}": state[name]}, "twice.pth")
+    with pytest.raises(CheckpointError) as caught:
+        load_released(path, "lite_hrnet_18")
+    assert "with and without 'module.'" in one_line(caught.value, path)
 
 
 def test_code_in_a_checkpoint_does_not_run(tmp_path, capsys):

@@ -300,13 +300,26 @@ def test_the_same_seed_proposes_the_same_networks(make_study, store):
 
 
 def test_a_study_s_name_is_taken_once(make_study, store):
-    study = make_study()
+    study = make_study(trials=1)
+    # As long as nothing came of it, the name is free.
+    start_search(study, store)
+    run_search(study, store, FakeEngine)
     before = (store.study_folder("tiny") / "study.toml").read_bytes()
     with pytest.raises(StudyError, match="a new study needs a new name"):
         start_search(study, store)
     assert (store.study_folder("tiny") / "study.toml").read_bytes() == before
     with pytest.raises(StudyError, match="the study must be in the run store"):
         load_search("tinny", store)
+
+
+def test_a_start_that_failed_leaves_the_name_free(make_study, store):
+    tight = make_study(limits="macs = 10")
+    with pytest.raises(StudyError, match="some network of the space fits"):
+        run_search(tight, store, FakeEngine)
+    loose = replace(make_study(trials=2), limits=())
+    start_search(loose, store)
+    run_search(load_search("tiny", store), store, FakeEngine)
+    assert search_status("tiny", store)["num_trained"] == 2
 
 
 def test_the_resolved_file_reads_back_as_the_same_study(make_study, store):

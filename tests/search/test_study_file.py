@@ -201,5 +201,6 @@ def test_a_study_without_its_file_cannot_go_on(read, tmp_path):
     (store.study_folder("widths") / "study.toml").unlink()
     with pytest.raises(StudyError, match=r"got no study\.toml"):
         load_search("widths", store)
+    (store.study_folder("widths") / "records" / "00000-0123456789ab.json").write_text("{}")
     with pytest.raises(StudyError, match="a new study needs a new name"):
         start_search(study, store)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny_network import TASK, tiny_network
 
-from blocks import BranchworkError, DataError, Problem, StudyError
+from blocks import BranchworkError, DataError, ImageSize, Problem, StudyError
 from networks import StageSpec, initialise
 from networks.aggregators import NoAggregator
 from tasks import TaskData
@@ -296,3 +296,14 @@ class _Vanished(TaskData):
 def test_what_fails_on_one_of_two_devices_is_raised_here(run_train):
     with pytest.raises(DataError, match=r"^x\.jpg: readable"):
         run_train(batch=4, train_data=_Vanished(), hardware=Hardware(devices=2, accelerator="cpu"))
+
+
+def test_a_last_step_that_goes_wrong_is_no_score(run_train):
+    # Its loss is still finite: only the weights that it leaves are not.
+    with pytest.raises(DivergedError, match="no longer finite after step 1"):
+        run_train(steps=1, lr=1e38, warmup_steps=0, num_evals=1)
+
+
+def test_an_input_that_a_stride_does_not_divide_is_one_line(run_train):
+    with pytest.raises(BranchworkError, match=r"^input: .*pad the image to 64x64$"):
+        run_train(size=ImageSize(64, 60))
