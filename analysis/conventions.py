@@ -62,8 +62,8 @@ def paper(ops: Sequence[Op]) -> int:
 def fvcore(ops: Sequence[Op]) -> int:
     """What ``fvcore.nn.FlopCountAnalysis(module).total()`` prints for our module in eval mode.
 
-    For networks whose every branch is read: the tool does not see what nobody reads, such as the
-    coarser sums of a last fusion before a head on branch 0, and this function counts what runs.
+    For operations that are all read: the tool does not see what nobody reads, such as the coarser
+    sums of a last fusion before a head on branch 0. ``measure_cost`` leaves these out.
     """
     return sum(shares("fvcore", ops))
 

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+import torch
+
 from analysis.conventions import CONVENTIONS, shares
-from blocks import IMAGE, Composite, ImageSize, Ins, LayerSpec, Op, check_image_size
+from blocks import IMAGE, Composite, ImageSize, Ins, LayerSpec, Op, check_image_size, record
 from networks import NetworkSpec, slot_of
 
 _KEPT_LAYERS = 20_000
+_KEPT_SPECS = 1_000
+DROPS_UNREAD = "fvcore"
+"""The convention whose tool does not see operations that the output does not depend on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +46,46 @@ def measure_cost(spec: NetworkSpec, size: ImageSize) -> Cost:
     """
     check_image_size("input", size, spec.coarsest_stride)
     counted = dict(zip(CONVENTIONS, _count_layer(spec, IMAGE, size), strict=True))
+    unread = unread_operations(spec)
+    if unread:
+        kept = network_shares(spec.operations(size), unread)[DROPS_UNREAD]
+        counted[DROPS_UNREAD] = sum(kept)
     return Cost(input=size, params=counted["params"], macs=counted["macs"], conventions=counted)
+
+
+@lru_cache(maxsize=_KEPT_SPECS)
+def unread_operations(spec: NetworkSpec) -> frozenset[int]:
+    """Returns the places of the operations on which a network's output does not depend.
+
+    There are none where the head sees a single branch or an aggregator works on all of them; for
+    other networks the data flow is recorded once, on the smallest image and without values.
+    """
+    ins = spec.stem.out_shapes(IMAGE)
+    for stage in spec.stages:
+        ins = stage.out_shapes(ins)
+    size = ImageSize(spec.coarsest_stride, spec.coarsest_stride)
+    if len(ins) == 1 or spec.aggregator.ops(ins, size):
+        return frozenset()
+    with torch.device("meta"):
+        module = spec.build()
+        image = torch.empty(1, 3, size.height, size.width)
+    recording = record(module, [image])
+    assert len(recording.ops) == len(spec.operations(size))
+    return frozenset(i for i, is_read in enumerate(recording.are_read) if not is_read)
+
+
+def network_shares(ops: Sequence[Op], unread: frozenset[int] = frozenset()) -> dict[str, list[int]]:
+    """Returns what each operation adds to every convention.
+
+    Args:
+        ops: All operations of a network, in order.
+        unread: What ``unread_operations`` says of it; ``fvcore`` does not see these.
+    """
+    each = {name: shares(name, ops) for name in CONVENTIONS}
+    each[DROPS_UNREAD] = [
+        0 if index in unread else share for index, share in enumerate(each[DROPS_UNREAD])
+    ]
+    return each
 
 
 def count_operations(ops: Sequence[Op], size: ImageSize) -> Cost:
@@ -98,10 +142,16 @@ class Part:
     conventions: dict[str, int]
 
 
-def break_down(ops: Sequence[Op], by: By) -> tuple[Part, ...]:
-    """Splits operations into parts whose costs add up to the whole, in order of appearance."""
+def break_down(ops: Sequence[Op], by: By, unread: frozenset[int] = frozenset()) -> tuple[Part, ...]:
+    """Splits operations into parts whose costs add up to the whole, in order of appearance.
+
+    Args:
+        ops: All operations of a network, in order.
+        by: Into which parts.
+        unread: As in ``network_shares``.
+    """
     counted: dict[str, dict[str, int]] = {}
-    each = {name: shares(name, ops) for name in CONVENTIONS}
+    each = network_shares(ops, unread)
     for index, op in enumerate(ops):
         part = counted.setdefault(part_name(op, by), dict.fromkeys(CONVENTIONS, 0))
         for name, values in each.items():

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TypeVar
 
 from analysis.any_module import ModuleProfile
-from analysis.conventions import CONVENTIONS, shares
-from analysis.cost import By, Cost, measure_cost, part_name
+from analysis.conventions import CONVENTIONS
+from analysis.cost import By, Cost, measure_cost, network_shares, part_name, unread_operations
 from blocks import ImageSize
 from networks import NetworkSpec, spec_id
 
@@ -121,7 +121,7 @@ def profile_network(
         BranchworkError: If a stride does not divide the image.
     """
     ops = spec.operations(size)
-    each = {name: shares(name, ops) for name in CONVENTIONS}
+    each = network_shares(ops, unread_operations(spec))
     counted: dict[tuple[str, str, str, int | None], dict[str, int]] = {}
     for index, op in enumerate(ops):
         stage, slot, layer = (part_name(op, by) for by in (By.STAGE, By.SLOT, By.LAYER))

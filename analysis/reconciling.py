@@ -93,7 +93,7 @@ def reconcile(
     kept = tuple(are_read) if are_read is not None else (True,) * len(ops)
     columns = {}
     for name in (first, second):
-        drops = name in printed and name in _DROPS_UNREAD
+        drops = name in _DROPS_UNREAD
         columns[name] = [
             share if is_read or not drops else 0
             for share, is_read in zip(shares(name, ops), kept, strict=True)

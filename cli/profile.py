@@ -212,14 +212,15 @@ def _check_options(paths: list[str], by: By | None, changes: list[str] | None) -
 
 
 def _profile(each: NamedNetwork, input_: str | None, by: By | None) -> _Row:
-    from analysis.cost import break_down, measure_cost
+    from analysis.cost import break_down, measure_cost, unread_operations
     from blocks import BranchworkError
     from cli.networks import input_of
 
     size = input_of(input_, each.task)
     try:
         cost = measure_cost(each.spec, size)
-        parts = break_down(each.spec.operations(size), by) if by else ()
+        unread = unread_operations(each.spec)
+        parts = break_down(each.spec.operations(size), by, unread) if by else ()
     except BranchworkError as error:
         raise BranchworkError([problem.under(each.name) for problem in error.problems]) from None
     return _Row(name=each.name, network=each.spec, task=each.task, cost=cost, parts=parts)

@@ -8,7 +8,7 @@ from drawn_specs import specs
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from analysis import CONVENTIONS, RunStore, cost_many, many, measure_cost
+from analysis import CONVENTIONS, RunStore, cost_many, fvcore, many, measure_cost
 from analysis.many import every_choice, sample_choices
 from analysis.part_tables import INVALID
 from blocks import SLOTS, BranchworkError, ImageSize, Slot, StudyError
@@ -62,7 +62,10 @@ def spaces(draw: st.DrawFn) -> SpecSpace:
 
 def expected(space: SpecSpace, row: list[int], size: ImageSize) -> dict[str, int]:
     try:
-        return measure_cost(space.spec(row), size).conventions
+        spec = space.spec(row)
+        counted = measure_cost(spec, size).conventions
+        # Where some branch is read by nobody, rows count for fvcore what runs.
+        return counted | {"fvcore": fvcore(spec.operations(size))}
     except BranchworkError:
         return dict.fromkeys(CONVENTIONS, INVALID)
 

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from analysis import conventions
 from analysis.conventions import fvcore, thop
+from analysis.cost import By, break_down, measure_cost, unread_operations
 from blocks import ImageSize, Op, record
 from networks import PRESETS, NetworkSpec, spec_from_dict, spec_to_dict
 
@@ -77,8 +78,9 @@ def check(spec: NetworkSpec, size: ImageSize) -> None:
     module = spec.build().eval()
     image = torch.zeros(1, 3, size.height, size.width)
     ops = spec.operations(size)
-    read = read_ops(module, image)
-    assert fvcore(read) == fvcore_prints(module, image)
+    counted = measure_cost(spec, size).conventions
+    assert counted["fvcore"] == fvcore_prints(module, image)
+    assert counted["thop"] == thop(ops)
     assert thop(ops) == thop_prints(module, image)
     assert conventions.torch(ops) == torch_prints(module, image)
 
@@ -133,14 +135,18 @@ def test_drawn_networks(spec: NetworkSpec):
 
 
 def test_fvcore_leaves_out_branches_that_no_output_reads():
-    # The convention counts what is executed; fvcore's tracer drops dead ends. Known, and rare:
-    # only a head that sees several branches without an aggregator has them.
+    # Its tracer drops dead ends: a head that sees several branches without an aggregator has them.
     data = spec_to_dict(PRESETS["lite_hrnet_18"].make(17))
     spec = spec_from_dict({**data, "aggregator": "none"})
     ops = spec.operations(ImageSize(64, 64))
     module = spec.build().eval()
     image = torch.zeros(1, 3, 64, 64)
-    assert fvcore_prints(module, image) == fvcore(read_ops(module, image)) < fvcore(ops)
+    size = ImageSize(64, 64)
+    printed = fvcore_prints(module, image)
+    assert printed == measure_cost(spec, size).conventions["fvcore"] < fvcore(ops)
+    for by in By:
+        parts = break_down(ops, by, unread_operations(spec))
+        assert sum(part.conventions["fvcore"] for part in parts) == printed
     assert thop_prints(module, image) == thop(ops)
 
 
