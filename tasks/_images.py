@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from blocks import DataError, Problem
 
@@ -85,7 +86,7 @@ class ImageFile:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
     def check_ends(self) -> None:
-        """Checks that the file exists and, if it is a JPEG, is all there; decodes nothing.
+        """Checks that the file is an image of the right size and a JPEG's end; decodes nothing.
 
         Raises:
             DataError: If not.
@@ -99,6 +100,14 @@ class ImageFile:
             raise self._error("no such file, or no right to read it") from None
         if not start or (start == _JPEG_START and _JPEG_END not in tail):
             raise self._error("bytes that are no image, or not all of one")
+        try:
+            with Image.open(self.path) as image:
+                width, height = image.size
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            raise self._error("bytes that are no image, or not all of one") from None
+        if (width, height) != (self.width_px, self.height_px):
+            got = f"{height}x{width}"
+            raise self._error(f"{got} where its annotations say {self.height_px}x{self.width_px}")
 
     def check_exists(self) -> None:
         """Checks that there is such a file.

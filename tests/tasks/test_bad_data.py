@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import cv2
 import numpy as np
 import pytest
 from coco_folder import annotation_file, person, read, rewrite, write_split
@@ -255,6 +256,22 @@ def test_a_split_that_does_not_fit_memory_is_looked_at_from_its_ends(tmp_path, m
     _break(folder, 4, None)
     with pytest.raises(DataError, match=r"0004\.jpg: an image must be readable, got no such file"):
         data.eval_item(2)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"junk that is no image" * 200, "bytes that are no image, or not all of one"),
+        (cv2.imencode(".png", np.zeros((9, 7, 3), np.uint8))[1].tobytes(), "9x7 where its"),
+    ],
+)
+def test_nor_does_a_large_split_take_other_bytes_for_images(tmp_path, monkeypatch, content, said):
+    folder = write_split(tmp_path, num_images=4)
+    next(folder.rglob("0002.jpg")).write_bytes(content)
+    real = images_module.ImageStore
+    monkeypatch.setattr("tasks._keypoints.ImageStore", lambda: real(cache_bytes=20_000))
+    (skipped,) = open_val(folder).skipped
+    assert skipped.startswith(f"0002.jpg: {said}")
 
 
 def test_extra_fields_are_no_fault(tmp_path):
