@@ -38,7 +38,10 @@ def run() -> Table:
         subprocess.run(line, check=True, capture_output=True)
 
     ways: dict[str, tuple[Callable[[], object], int]] = {
-        "closed form, every convention, layers seen before": (lambda: measure_cost(spec, _SIZE), 20),
+        "closed form, every convention, layers seen before": (
+            lambda: measure_cost(spec, _SIZE),
+            20,
+        ),
         "recorded execution on meta tensors": (
             lambda: record_ops(module, [image], as_list=False),
             3,
