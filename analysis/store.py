@@ -161,7 +161,8 @@ class RunStore:
 
     def find_spec(self, spec_id: str) -> Record | None:
         """Returns some record of a network, None if the store has none."""
-        return next((r for r in self.all_records() if r.spec_id == spec_id), None)
+        # A record of choices that fit no network has no id.
+        return next((r for r in self.all_records() if r.spec_id and r.spec_id == spec_id), None)
 
     def find_score(
         self, spec_id: str, protocol_id: str, input_size: str, seed: int
@@ -196,7 +197,7 @@ class Loaded:
 
 def record_text(record: Record) -> str:
     """Returns what a record's file holds."""
-    return json.dumps(_finite(record_to_dict(record)), indent=1, sort_keys=True) + "\n"
+    return json.dumps(finite(record_to_dict(record)), indent=1, sort_keys=True) + "\n"
 
 
 def _rename_to_new(temporary: Path, path: Path) -> None:
@@ -215,12 +216,12 @@ def _rename_to_new(temporary: Path, path: Path) -> None:
         temporary.replace(path)
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401 - a tree of data
-    """Writes NaN and infinity as null: JSON has neither."""
+def finite(value: Any) -> Any:  # noqa: ANN401 - a tree of data
+    """Returns data with NaN and infinity as None: JSON has neither."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
     return value

@@ -69,6 +69,13 @@ def main() -> None:
             print(f"error: {problem}", file=sys.stderr)  # noqa: T201
         sys.exit(USER_ERROR)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
+        from blocks import Problem
+
+        problem = Problem(
+            where=str(error.filename or ""),
+            rule="files and folders that are named must be usable",
+            got=error.strerror or type(error).__name__,
+            do="check the path, its rights and the free space",
+        )
+        print(f"error: {problem}", file=sys.stderr)  # noqa: T201
         sys.exit(USER_ERROR)

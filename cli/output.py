@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from typing import Any
 
@@ -32,7 +31,9 @@ def say(text: str) -> None:
 
 def print_json(data: Any) -> None:  # noqa: ANN401 - plain data
     """Prints data as JSON; NaN and infinity, which JSON does not have, as null."""
-    sys.stdout.write(json.dumps(_finite(data), indent=2) + "\n")
+    from analysis.store import finite
+
+    sys.stdout.write(json.dumps(finite(data), indent=2) + "\n")
 
 
 def table(*columns: str, title: str = "", left: int = 1) -> Table:
@@ -41,13 +42,3 @@ def table(*columns: str, title: str = "", left: int = 1) -> Table:
     for index, column in enumerate(columns):
         made.add_column(column, justify="left" if index < left else "right", overflow="fold")
     return made
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

@@ -102,6 +102,7 @@ def train(
     found = find_networks([network], task=task, changes=changes, store=store)[0]
     size = input_of(input_, task)
     folder = out or store.root / _STUDY / "runs" / f"{spec_id(found.spec)}-{size}-seed{seed}"
+    _check_folder(folder)
     hardware = Hardware(
         accelerator=accelerator,
         devices=devices,
@@ -135,6 +136,21 @@ def train(
         )
     else:
         _print(record, folder)
+
+
+def _check_folder(folder: Path) -> None:
+    """Checks before the work begins that its results will have a place."""
+    from blocks import BranchworkError, Problem
+
+    if folder.exists() and not folder.is_dir():
+        raise BranchworkError(
+            Problem(
+                where="--out",
+                rule="checkpoint and record go into a folder",
+                got=f"{str(folder)!r}, which is a file",
+                do="name a folder",
+            )
+        )
 
 
 def _pairs(texts: list[str], where: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -133,11 +134,15 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     except Exception as error:
         # torch.load raises many kinds of errors for a file that is not its own.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        got = f"{type(error).__name__}: {reason}"[:160]
+        if isinstance(error, pickle.UnpicklingError):
+            # PyTorch's own words speak of its settings.
+            got = "a file of another kind, or one that holds code"
         raise CheckpointError(
             Problem(
                 where=str(path),
                 rule="a checkpoint is a file that torch.load opens with weights_only=True",
-                got=f"{type(error).__name__}: {reason}"[:160],
+                got=got,
                 do="name a file written by torch.save that holds tensors only",
             )
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,11 +118,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def misfit(path: Path, error: Exception) -> CheckpointError:
     """Returns the error for a file that is no checkpoint, or not a whole one."""
     lines = str(error).strip().splitlines() or ["no message"]
+    got = f"{type(error).__name__}: {lines[0]}"[:_MAX_GOT]
+    if isinstance(error, pickle.UnpicklingError):
+        # PyTorch's own words speak of its settings.
+        got = "a file of another kind, or one that holds code"
     return CheckpointError(
         Problem(
             where=str(path),
             rule="a checkpoint is a file that a training run of Branchwork wrote",
-            got=f"{type(error).__name__}: {lines[0]}"[:_MAX_GOT],
+            got=got,
             do="delete the file to train from the start, or choose another --out",
         )
     )

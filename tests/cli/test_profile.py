@@ -104,6 +104,7 @@ def test_a_wrong_spec_file_is_told_by_address(command, tmp_path, change, said):
     ("arguments", "said"),
     [
         (["lite_hrnet_81"], "did you mean 'lite_hrnet_18'?"),
+        ([""], "a network is a preset, a spec file (.json) or a spec_id"),
         (["missing.json"], "missing.json: a spec file is readable JSON"),
         (["lite_hrnet_18", "--input", "256"], "an image size is HEIGHTxWIDTH"),
         (["lite_hrnet_18", "--input", "250x192"], "pad the image to 256x192"),

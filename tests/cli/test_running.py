@@ -152,6 +152,23 @@ def test_train_needs_a_data_folder(command, arguments, said, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_out_that_is_a_file_is_told_before_the_work(command, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    result = command(*TRAIN, "--schedule", "smoke", "--out", "out")
+    assert result.code == 2
+    assert "--out: checkpoint and record go into a folder, got 'out', which is a file" in result.err
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_store_that_cannot_be_one_is_one_line(command, tmp_path):
+    study = _write_study(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    result = command("search", "start", study, "--runs", "file")
+    assert result.code == 2
+    assert "files and folders that are named must be usable, got Not a directory" in result.err
+    assert "Traceback" not in result.err
+
+
 def test_a_search_from_start_to_report(command, tmp_path):
     result = command("search", "start", _write_study(tmp_path))
     assert result.code == 0, result.err
