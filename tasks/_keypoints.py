@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -40,6 +42,23 @@ def _mirrored(name: str) -> str:
 
 MIRRORED_JOINTS = tuple(COCO_JOINTS.index(_mirrored(name)) for name in COCO_JOINTS)
 """For each key point of a mirrored image, which key point of the image it was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Where a crop came from.
+
+    Attributes:
+        to_image: Affine map from heat-map pixels to image pixels (2, 3).
+        image_id: The image's id in the annotation file.
+        annotation_id: The person's id there.
+        category_id: The person's category there.
+    """
+
+    to_image: npt.NDArray[np.float64]
+    image_id: int
+    annotation_id: int
+    category_id: int
 
 
 class KeypointData(TaskData):
@@ -173,10 +192,12 @@ class KeypointData(TaskData):
             image=torch.from_numpy(image),
             target=torch.from_numpy(target),
             weight=torch.from_numpy(weight),
-            to_image=torch.from_numpy(to_image),
-            image_id=person["image_id"],
-            annotation_id=person["id"],
-            category_id=person["category_id"],
+            origin=Person(
+                to_image=to_image,
+                image_id=person["image_id"],
+                annotation_id=person["id"],
+                category_id=person["category_id"],
+            ),
         )
 
 
@@ -239,27 +260,21 @@ def predict_keypoints(module: nn.Module, batch: Batch, *, flip_test: bool) -> li
     """
     maps = heat_maps(module, batch.image, flip_test=flip_test).float().cpu().numpy()
     points, peaks = decode(maps)
-    points = apply_affine(batch.to_image.numpy(), points)
+    people = cast("tuple[Person, ...]", batch.origins)
+    points = apply_affine(np.stack([person.to_image for person in people]), points)
     confident = peaks > _CONFIDENT
     num = confident.sum(axis=1)
     means = np.where(num, (peaks * confident).sum(axis=1) / np.maximum(num, 1), peaks.mean(axis=1))
     keypoints = np.concatenate([points, peaks[..., None]], axis=2).reshape(len(points), -1)
     return [
         {
-            "image_id": image_id,
-            "category_id": category_id,
-            "annotation_id": annotation_id,
+            "image_id": person.image_id,
+            "category_id": person.category_id,
+            "annotation_id": person.annotation_id,
             "keypoints": row,
             "score": score,
         }
-        for image_id, category_id, annotation_id, row, score in zip(
-            batch.image_id.tolist(),
-            batch.category_id.tolist(),
-            batch.annotation_id.tolist(),
-            keypoints.tolist(),
-            means.tolist(),
-            strict=True,
-        )
+        for person, row, score in zip(people, keypoints.tolist(), means.tolist(), strict=True)
     ]
 
 

@@ -72,8 +72,8 @@ class Task(ABC):
     default_input: ClassVar[ImageSize]
     """The input size where the user names none."""
 
-    stride: ClassVar[int] = 4
-    """Stride of the network's output, relative to the image."""
+    stride: ClassVar[int | None] = 4
+    """Stride that the network's output must have; None if the task takes any."""
 
     @property
     @abstractmethod
@@ -99,18 +99,18 @@ class Task(ABC):
         """Returns the loss to be minimised, a scalar.
 
         Args:
-            outputs: The network's output (N, num_outputs, H/4, W/4).
+            outputs: The network's output (N, num_outputs, H/s, W/s).
             batch: What it was given.
         """
 
     @abstractmethod
     def predict(self, module: nn.Module, batch: Batch) -> list[dict[str, Any]]:
-        """Runs a network and returns one prediction an item, JSON-able.
+        """Runs a network and returns one prediction an item, in plain values.
 
         The module's mode is left as it is (call ``module.eval()`` before), no gradient is kept.
 
         Args:
-            module: Takes one tensor (N, 3, H, W), returns one (N, num_outputs, H/4, W/4).
+            module: Takes one tensor (N, 3, H, W), returns one (N, num_outputs, H/s, W/s).
             batch: On the module's device.
         """
 

@@ -334,7 +334,7 @@ def _check_fit(  # noqa: PLR0913, PLR0917 - all that must fit together
                 f"the task's targets have stride {task.stride}",
                 f"a network with output stride {spec.output_stride}",
                 "choose a stem or head that gives that stride",
-                spec.output_stride == task.stride,
+                task.stride in {None, spec.output_stride},
             ),
             (
                 "schedule.batch",

@@ -188,7 +188,7 @@ def test_one_bad_image_is_named_and_skipped_however_few_there_are(tmp_path, how,
     data = open_val(folder)
     assert data.skipped == (f"0002.jpg: {got}",)
     assert (len(data), data.num_images) == (2, 2)
-    assert [data.eval_item(index).image_id for index in range(2)] == [1, 3]
+    assert [data.eval_item(index).origin.image_id for index in range(2)] == [1, 3]
     predictions = [
         {"image_id": 1, "category_id": 1, "keypoints": [0.0] * 51, "score": 0.5},
     ]
@@ -251,7 +251,7 @@ def test_a_split_that_does_not_fit_memory_is_looked_at_from_its_ends(tmp_path, m
     data = open_val(folder)
     assert data.skipped == ("0002.jpg: bytes that are no image, or not all of one",)
     for _ in range(2):
-        assert [data.eval_item(index).image_id for index in range(3)] == [1, 3, 4]
+        assert [data.eval_item(index).origin.image_id for index in range(3)] == [1, 3, 4]
     # Broken later, it is named when it is needed and not in memory.
     _break(folder, 4, None)
     with pytest.raises(DataError, match=r"0004\.jpg: an image must be readable, got no such file"):
