@@ -2,7 +2,7 @@
 
 from ._batch import Batch, Item, collate
 from ._outputs import OUTPUT_NAMES, default_input_of, num_outputs_of
-from ._results import ImageResults
+from ._results import Arrays, ImageResults
 from ._task import TASKS, Role, Task, TaskData, make_task, register_task, trainable_task
 from .coco_keypoints import CocoKeypoints
 from .synthetic_keypoints import SyntheticKeypoints
@@ -10,6 +10,7 @@ from .synthetic_keypoints import SyntheticKeypoints
 __all__ = [
     "OUTPUT_NAMES",
     "TASKS",
+    "Arrays",
     "Batch",
     "CocoKeypoints",
     "ImageResults",

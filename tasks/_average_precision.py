@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from ._results import Arrays, FloatArray
+
 BoolArray = npt.NDArray[np.bool_]
 
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -22,6 +24,7 @@ class Ranking:
 
     Attributes:
         image_index: Which image each prediction is for (D,).
+        scores: Its confidence, falling (D,).
         found: Whether a prediction found a person, by threshold (T, D).
         counted: Whether it counts at all, by threshold; one matched to a crowd does not (T, D).
         num_people: How many people there are to be found in each image (I,).
@@ -29,10 +32,52 @@ class Ranking:
     """
 
     image_index: npt.NDArray[np.intp]
+    scores: FloatArray
     found: BoolArray
     counted: BoolArray
     num_people: FloatArray
     empty: bool
+
+    def at_threshold(self, index: int) -> Ranking:
+        """Returns the ranking at one of its thresholds alone."""
+        rows = slice(index, index + 1)
+        return dataclasses.replace(self, found=self.found[rows], counted=self.counted[rows])
+
+    def beside(self, other: Ranking) -> Ranking:
+        """Returns the ranking over these images and, after them, another ranking's.
+
+        Raises:
+            ValueError: If the thresholds differ in number.
+        """
+        scores = np.concatenate([self.scores, other.scores])
+        order = np.argsort(-scores, kind="stable")
+        image_index = np.concatenate([self.image_index, other.image_index + len(self.num_people)])
+        return Ranking(
+            image_index=image_index[order],
+            scores=scores[order],
+            found=np.concatenate([self.found, other.found], axis=1)[:, order],
+            counted=np.concatenate([self.counted, other.counted], axis=1)[:, order],
+            num_people=np.concatenate([self.num_people, other.num_people]),
+            empty=self.empty and other.empty,
+        )
+
+    def arrays(self) -> Arrays:
+        """Returns all of it as arrays."""
+        return {
+            field.name: np.asarray(getattr(self, field.name)) for field in dataclasses.fields(self)
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Ranking:
+        """Makes a ranking from its arrays."""
+        return cls(
+            image_index=arrays["image_index"].astype(np.intp),
+            scores=arrays["scores"],
+            found=arrays["found"],
+            counted=arrays["counted"],
+            num_people=arrays["num_people"],
+            empty=bool(arrays["empty"]),
+        )
 
     def average_precision(self, image_weights: FloatArray) -> FloatArray:
         """Returns the average precision by row of weights and by threshold.

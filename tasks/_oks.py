@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,9 @@ from pycocotools.cocoeval import COCOeval
 
 from blocks import DataError, Problem
 
-from ._average_precision import FloatArray, Ranking
+from ._average_precision import Ranking
 from ._coco_files import has_labelled_joints
-from ._results import ImageResults
+from ._results import Arrays, FloatArray, ImageResults, checked_weights
 
 COCO_SIGMAS = (
     np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
@@ -28,6 +28,12 @@ COCO_SIGMAS = (
 _PERSON = 1
 _AREAS = {"": "all", "m": "medium", "l": "large"}
 _AT = {"50": 0, "75": 5}
+
+KEYPOINT_METRICS = (
+    *(f"A{letter}{suffix}" for letter in "PR" for suffix in ("", "50", "75", "m", "l")),
+    "mean_oks",
+)
+"""The metrics of a key-point task, in the order of pycocotools, and our own."""
 
 
 def keypoint_similarity(truth: Mapping[str, Any], keypoints: Sequence[float]) -> float:
@@ -48,54 +54,124 @@ def keypoint_similarity(truth: Mapping[str, Any], keypoints: Sequence[float]) ->
     return float(np.exp(-exponents)[true[:, 2] > 0].mean())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class KeypointResults(ImageResults):
     """COCO's key-point metrics of one network on one split.
 
     Attributes:
+        image_ids: The images' ids, in the order of the weights.
         rankings: The predictions matched among people of all, medium and large areas.
-        mean_oks: Mean similarity of each labelled person's own prediction (0 where there is
-            none); tells networks apart that are too weak for AP.
+        similarity: By image, the sum over its labelled people of the similarity of each one's
+            own prediction, 0 where there is none (I,).
+        num_labelled: By image, the number of people with labelled key points (I,).
     """
 
     headline: ClassVar[str] = "AP"
 
+    image_ids: npt.NDArray[np.int64]
     rankings: Mapping[str, Ranking]
-    mean_oks: float
+    similarity: FloatArray
+    num_labelled: FloatArray
 
     @property
-    def num_images(self) -> int:
-        """Number of images, by rising id."""
-        return len(self.rankings["all"].num_people)
+    def image_names(self) -> tuple[str, ...]:
+        """The images' ids, by rising id."""
+        return tuple(map(str, self.image_ids.tolist()))
 
     @property
     def metrics(self) -> dict[str, float]:
-        """AP, AP50, AP75, APm, APl, AR, AR50, AR75, ARm, ARl and mean_oks."""
-        ones = np.ones((1, self.num_images))
-        metrics: dict[str, float] = {}
-        for letter in "PR":
-            for suffix, area in _AREAS.items():
-                ranking = self.rankings[area]
-                values = (
-                    ranking.average_precision(ones) if letter == "P" else ranking.recall(ones)
-                )[0]
-                metrics[f"A{letter}{suffix}"] = float(values.mean())
-                if area == "all":
-                    metrics |= {f"A{letter}{at}": float(values[index]) for at, index in _AT.items()}
-        return {**metrics, "mean_oks": self.mean_oks}
+        """AP, AP50, AP75, APm, APl, AR, AR50, AR75, ARm, ARl and mean_oks.
 
-    def score(self, image_weights: npt.ArrayLike) -> FloatArray:
-        """Returns the AP under each row of image weights; see ``ImageResults.score``.
+        ``mean_oks`` is the mean similarity of each labelled person's own prediction; it tells
+        networks apart that are too weak for AP.
+        """
+        ones = np.ones((1, self.num_images))
+        return {name: float(self.score(ones, name)[0]) for name in KEYPOINT_METRICS}
+
+    @property
+    def mean_oks(self) -> float:
+        """Mean similarity of each labelled person's own prediction."""
+        return float(self.score(np.ones((1, self.num_images)), "mean_oks")[0])
+
+    def score(self, image_weights: npt.ArrayLike, metric: str = "") -> FloatArray:
+        """Returns a metric under each row of image weights; see ``ImageResults.score``.
 
         Predictions of equal confidence keep the order of their images.
         """
-        weights = np.asarray(image_weights, dtype=np.float64)
-        shape = (*weights.shape[:1], self.num_images)
-        if weights.shape != shape or not (weights >= 0).all():
-            message = f"weights must be at least 0 and of shape (R, {self.num_images})"
-            raise ValueError(f"{message}, got shape {weights.shape}")
-        means: FloatArray = self.rankings["all"].average_precision(weights).mean(axis=1)
+        weights = checked_weights(image_weights, self.num_images)
+        metric = metric or self.headline
+        if metric == "mean_oks":
+            with np.errstate(divide="ignore", invalid="ignore"):
+                mean: FloatArray = (weights @ self.similarity) / (weights @ self.num_labelled)
+            return mean
+        kind, area, at = _parsed(metric)
+        ranking = self.rankings[area]
+        if at is not None:
+            ranking = ranking.at_threshold(at)
+        measure = ranking.average_precision if kind == "AP" else ranking.recall
+        means: FloatArray = measure(weights).mean(axis=1)
         return means
+
+    def beside(self, other: Self) -> Self:
+        """Returns the results on these images and, after them, another network's on the same."""
+        rankings = {area: mine.beside(other.rankings[area]) for area, mine in self.rankings.items()}
+        return dataclasses.replace(
+            self,
+            image_ids=np.concatenate([self.image_ids, other.image_ids]),
+            rankings=rankings,
+            similarity=np.concatenate([self.similarity, other.similarity]),
+            num_labelled=np.concatenate([self.num_labelled, other.num_labelled]),
+        )
+
+    def report(self) -> dict[str, Any]:
+        """Returns the ten numbers of pycocotools, AP at each threshold, and the mean similarity."""
+        metrics = self.metrics
+        ones = np.ones((1, self.num_images))
+        by_threshold = self.rankings["all"].average_precision(ones)[0]
+        return {
+            "keypoint_stats": {name: metrics[name] for name in KEYPOINT_METRICS[:-1]},
+            "keypoint_AP_per_oks_threshold_0.50_to_0.95": by_threshold.tolist(),
+            "mean_oks": metrics["mean_oks"],
+        }
+
+    def arrays(self) -> Arrays:
+        """Returns all of it as arrays."""
+        parts = {
+            f"{area}.{name}": value
+            for area, ranking in self.rankings.items()
+            for name, value in ranking.arrays().items()
+        }
+        return {
+            "image_ids": self.image_ids,
+            "similarity": self.similarity,
+            "num_labelled": self.num_labelled,
+            **parts,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Self:
+        """Makes results from their arrays."""
+        return cls(
+            image_ids=arrays["image_ids"],
+            rankings={
+                area: Ranking.from_arrays(
+                    {
+                        name.removeprefix(f"{area}."): value
+                        for name, value in arrays.items()
+                        if name.startswith(f"{area}.")
+                    }
+                )
+                for area in _AREAS.values()
+            },
+            similarity=arrays["similarity"],
+            num_labelled=arrays["num_labelled"],
+        )
+
+
+def _parsed(metric: str) -> tuple[str, str, int | None]:
+    """Returns what a name such as ``APm`` or ``AR75`` says: the kind, the area, the threshold."""
+    kind, suffix = metric[:2], metric[2:]
+    return (kind, "all", _AT[suffix]) if suffix in _AT else (kind, _AREAS[suffix], None)
 
 
 def score_keypoints(
@@ -126,13 +202,21 @@ def score_keypoints(
             )
         )
     own = {made.get("annotation_id"): made["keypoints"] for made in predictions}
-    similarities = [
-        keypoint_similarity(entry, own[entry["id"]]) if entry["id"] in own else 0.0
-        for entry in annotations
-        if has_labelled_joints(entry)
-    ]
-    mean_oks = float(np.mean(similarities)) if similarities else math.nan
-    return KeypointResults(_rankings(images, annotations, predictions), mean_oks)
+    image_ids = np.array(sorted(ids), dtype=np.int64)
+    place = {image_id: index for index, image_id in enumerate(image_ids.tolist())}
+    similarity, num_labelled = np.zeros(len(place)), np.zeros(len(place))
+    for entry in annotations:
+        if has_labelled_joints(entry):
+            index = place[entry["image_id"]]
+            num_labelled[index] += 1
+            if entry["id"] in own:
+                similarity[index] += keypoint_similarity(entry, own[entry["id"]])
+    return KeypointResults(
+        image_ids=image_ids,
+        rankings=_rankings(images, annotations, predictions),
+        similarity=similarity,
+        num_labelled=num_labelled,
+    )
 
 
 def _rankings(
@@ -200,6 +284,7 @@ def _ranking(cells: Sequence[dict[str, Any] | None], num_thresholds: int) -> Ran
     order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
     return Ranking(
         image_index=np.asarray(image_index, dtype=np.intp)[order],
+        scores=np.asarray(scores, dtype=np.float64)[order],
         found=np.concatenate(found, axis=1)[:, order] != 0,
         counted=np.concatenate(ignored, axis=1)[:, order] == 0,
         num_people=num_people,

@@ -260,3 +260,36 @@ def test_a_prediction_for_another_image_is_one_line():
     with pytest.raises(DataError, match="got 1 for others, the first for image 999") as caught:
         score_keypoints(images, annotations, [*predictions, {**predictions[0], "image_id": 999}])
     assert "\n" not in str(caught.value)
+
+
+def test_two_networks_beside_each_other_are_weighed_as_one_data_set(reference):
+    truth, _, predictions, _ = reference
+    worse = predictions[::2]
+    first, second = (
+        score_keypoints(truth["images"], truth["annotations"], made)
+        for made in (predictions, worse)
+    )
+    both = first.beside(second)
+    swapped = np.random.default_rng(0).integers(2, size=first.num_images)
+    ids = [int(name) for name, swap in zip(first.image_names, swapped, strict=True) if swap]
+    mixed = [
+        made
+        for source, wanted in ((predictions, False), (worse, True))
+        for made in source
+        if (made["image_id"] in ids) is wanted
+    ]
+    expected = score_keypoints(truth["images"], truth["annotations"], mixed)
+    weights = np.concatenate([1 - swapped, swapped])[None]
+    for metric in (*METRICS, "mean_oks"):
+        assert both.score(weights, metric)[0] == pytest.approx(expected.metrics[metric], abs=1e-12)
+
+
+def test_results_come_back_from_a_file_of_arrays(reference, tmp_path):
+    truth, _, predictions, _ = reference
+    results = score_keypoints(truth["images"], truth["annotations"], predictions)
+    np.savez(tmp_path / "results.npz", **results.arrays())
+    with np.load(tmp_path / "results.npz", allow_pickle=False) as arrays:
+        again = type(results).from_arrays(arrays)
+    assert again.image_names == results.image_names
+    assert again.metrics == results.metrics
+    assert again.report() == results.report()
