@@ -22,8 +22,12 @@ class PerImage(StructuralType):
         """Number of images."""
         ...
 
-    def score(self, image_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def score(self, image_weights: NDArray[np.float64], metric: str = "") -> NDArray[np.float64]:
         """Scores the data set with each image counted as often as its weight says.
+
+        Args:
+            image_weights: R rows of weights.
+            metric: What to score by; "" for the task's headline.
 
         Shape:
             (R, num_images) to (R,).
@@ -48,7 +52,22 @@ class Interval:
     num_resamples: int
 
 
-def bootstrap(results: PerImage, *, seed: int, num_resamples: int = NUM_RESAMPLES) -> Interval:
+@dataclass(frozen=True, kw_only=True)
+class Resampled:
+    """A difference of two scores under resampling.
+
+    Attributes:
+        interval: The difference with its 95 % interval.
+        standard_error: Standard deviation of the difference over resamples; NaN where undefined.
+    """
+
+    interval: Interval
+    standard_error: float
+
+
+def bootstrap(
+    results: PerImage, *, seed: int, num_resamples: int = NUM_RESAMPLES, metric: str = ""
+) -> Interval:
     """Returns a score with its 95 % percentile bootstrap interval over images.
 
     Images are drawn with replacement (Efron 1979). The interval speaks of these trained weights
@@ -58,14 +77,22 @@ def bootstrap(results: PerImage, *, seed: int, num_resamples: int = NUM_RESAMPLE
         results: Per-image results.
         seed: Seed of the resampling.
         num_resamples: Number of resamples.
+        metric: What to score by; "" for the task's headline.
     """
-    value = results.score(np.ones((1, results.num_images)))[0]
+    value = results.score(np.ones((1, results.num_images)), metric)[0]
     resamples = _image_weights(results.num_images, seed, num_resamples)
-    return _interval(value, np.concatenate([results.score(weights) for weights in resamples]))
+    return _interval(
+        value, np.concatenate([results.score(weights, metric) for weights in resamples])
+    )
 
 
 def paired_bootstrap(
-    first: PerImage, second: PerImage, *, seed: int, num_resamples: int = NUM_RESAMPLES
+    first: PerImage,
+    second: PerImage,
+    *,
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
+    metric: str = "",
 ) -> Interval:
     """Returns how much better ``first`` scores than ``second``, with its 95 % interval.
 
@@ -77,14 +104,44 @@ def paired_bootstrap(
         second: Results of the other, on the same images in the same order.
         seed: Seed of the resampling.
         num_resamples: Number of resamples.
+        metric: What to score by; "" for the task's headline.
+    """
+    return resample_difference(
+        first, second, seed=seed, num_resamples=num_resamples, metric=metric
+    ).interval
+
+
+def resample_difference(
+    first: PerImage,
+    second: PerImage,
+    *,
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
+    metric: str = "",
+) -> Resampled:
+    """Returns the difference of ``paired_bootstrap`` with its standard error.
+
+    Args:
+        first: Per-image results of one network.
+        second: Results of the other, on the same images in the same order.
+        seed: Seed of the resampling.
+        num_resamples: Number of resamples.
+        metric: What to score by; "" for the task's headline.
     """
     assert first.num_images == second.num_images
     every = np.ones((1, first.num_images))
-    differences = [
-        first.score(weights) - second.score(weights)
-        for weights in _image_weights(first.num_images, seed, num_resamples)
-    ]
-    return _interval((first.score(every) - second.score(every))[0], np.concatenate(differences))
+    differences = np.concatenate(
+        [
+            first.score(weights, metric) - second.score(weights, metric)
+            for weights in _image_weights(first.num_images, seed, num_resamples)
+        ]
+    )
+    value = (first.score(every, metric) - second.score(every, metric))[0]
+    valid = differences[~np.isnan(differences)]
+    return Resampled(
+        interval=_interval(value, differences),
+        standard_error=float(valid.std(ddof=1)) if len(valid) > 1 else float("nan"),
+    )
 
 
 def _image_weights(count: int, seed: int, num_resamples: int) -> Iterator[NDArray[np.float64]]:

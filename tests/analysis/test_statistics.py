@@ -19,7 +19,7 @@ class Mean:
         self.values = np.asarray(values, dtype=np.float64)
         self.num_images = len(values)
 
-    def score(self, image_weights):
+    def score(self, image_weights, metric=""):
         with np.errstate(invalid="ignore"):
             return image_weights @ self.values / image_weights.sum(axis=1)
 
@@ -27,7 +27,7 @@ class Mean:
 class Rare(Mean):
     """Is defined only where the first image was drawn."""
 
-    def score(self, image_weights):
+    def score(self, image_weights, metric=""):
         return np.where(image_weights[:, 0] > 0, super().score(image_weights), np.nan)
 
 
