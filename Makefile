@@ -7,7 +7,7 @@ RUNS ?= runs
 # One thread a process: tests and trainings run side by side.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help install demo test test-long lint format bench dashboard clean
+.PHONY: help install demo test test-long test-specs lint format bench dashboard clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make dashboard  browse the results in runs/ (a sample ships with the project)"
 	@echo "make test       the tests (10 minutes at most on 2 cores)"
 	@echo "make test-long  1,000 examples a property, and whether the embedded data can be learnt"
+	@echo "make test-specs 10,000 random networks: closed form, execution and cost_many agree (half an hour)"
 	@echo "make lint       formatting, lint rules, types, import arrows"
 	@echo "make bench      our own benchmarks; writes benchmarks/results"
 
@@ -47,6 +48,9 @@ test: $(VENV)/.installed-dev
 test-long: $(VENV)/.installed-dev
 	@BRANCHWORK_EXAMPLES=1000 $(BIN)/python -m pytest -n 2 --dist worksteal tests/networks tests/golden tests/analysis
 	@$(BIN)/python -m benchmarks learning
+
+test-specs: $(VENV)/.installed-dev
+	@PYTHONPATH=tests $(BIN)/python -m random_specs --count 10000
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from analysis.emulations import (
-    bias_additions,
+    Amounts,
+    amounts_of,
     by_fvcore,
     by_mmcv,
     by_paper,
     by_ptflops,
     by_thop,
-    by_torch,
-    op_macs,
 )
 from blocks import Op, Shape
 
@@ -34,6 +34,10 @@ COPIES = frozenset(
 """Kinds that move or make numbers without computing any."""
 
 _BYTES_OF_A_NUMBER = 4
+_KEPT_CALLS = 20_000
+
+OpKey = tuple[str, tuple[Shape, ...], Shape, tuple[Shape, ...], int, str, int, int | None]
+"""The fields of an operation on which its counts depend, in the order of ``Op``."""
 
 
 def macs(ops: Sequence[Op]) -> int:
@@ -82,7 +86,7 @@ def published_execution(ops: Sequence[Op]) -> int:
 
     The released code of Lite-HRNet runs some paths of its fusion twice on the same input where
     ours doubles the result; everything else is as in ``macs``. Recorded operations do not know
-    of published code, so there it equals ``macs``.
+    of published code, so this is left out for modules that are none of ours.
     """
     return sum(shares("published_execution", ops))
 
@@ -166,6 +170,10 @@ CONVENTIONS: dict[str, Callable[[Sequence[Op]], int]] = {
 """All conventions by name, the headline first."""
 
 
+OF_PUBLISHED_CODE = frozenset({"published_execution", "mmcv"})
+"""Conventions that count what published code executes, which only a spec's operations know of."""
+
+
 def shares(name: str, ops: Sequence[Op]) -> list[int]:
     """Returns what each operation adds to a convention's number.
 
@@ -176,7 +184,17 @@ def shares(name: str, ops: Sequence[Op]) -> list[int]:
         name: A key of ``CONVENTIONS``.
         ops: All operations of the network, in order.
     """
-    return _SHARES[name](ops)
+    place = _PLACES[name]
+    each = [_counts_of(op)[place] for op in ops]
+    counted = _COUNTED_CALLS.get(name)
+    if counted is None:
+        return each
+    return [n if is_counted else 0 for n, is_counted in zip(each, counted(ops), strict=True)]
+
+
+def all_shares(ops: Sequence[Op]) -> dict[str, list[int]]:
+    """Returns ``shares`` of every convention."""
+    return {name: shares(name, ops) for name in CONVENTIONS}
 
 
 def convention_rule(name: str) -> str:
@@ -184,60 +202,94 @@ def convention_rule(name: str) -> str:
     return (CONVENTIONS[name].__doc__ or "").splitlines()[0].replace("``", "")
 
 
-def _each(rule: Callable[[Op], int]) -> Callable[[Sequence[Op]], list[int]]:
-    return lambda ops: [rule(op) for op in ops]
+@lru_cache(maxsize=_KEPT_CALLS)
+def call_counts(  # noqa: PLR0913, PLR0917 - the fields of an operation that are counted
+    kind: str,
+    ins: tuple[Shape, ...],
+    out: Shape,
+    weights: tuple[Shape, ...],
+    window: int,
+    module: str,
+    published_runs: int,
+    recorded_macs: int | None,
+) -> tuple[int, ...]:
+    """Returns what one call counts by every convention, in the order of ``CONVENTIONS``.
+
+    A convention that counts a module once takes only one of its calls (``shares``).
+    """
+    op = Op(
+        *(kind, ins, out, weights, window, "", module),
+        published_runs=published_runs,
+        recorded_macs=recorded_macs,
+    )
+    amounts = amounts_of(op)
+    return tuple([rule(op, amounts) for rule in _RULES.values()])
 
 
-def _params_shares(ops: Sequence[Op]) -> list[int]:
+def _counts_of(op: Op) -> tuple[int, ...]:
+    return call_counts(
+        *(op.kind, op.ins, op.out, op.weights, op.window, op.module),
+        *(op.published_runs, op.recorded_macs),
+    )
+
+
+def _first_calls(ops: Sequence[Op]) -> list[bool]:
+    """Which calls are the first to use their weights."""
     seen: set[tuple[str, str, tuple[Shape, ...]]] = set()
-    counted = []
+    found = []
     for op in ops:
         key = (op.address, op.kind, op.weights)
-        counted.append(0 if key in seen else op.num_weights)
+        found.append(key not in seen)
         seen.add(key)
-    return counted
+    return found
 
 
-def _paper_shares(ops: Sequence[Op]) -> list[int]:
+def _last_calls(ops: Sequence[Op]) -> list[bool]:
+    """Which calls are the last of their leaf module."""
     last = {op.address: index for index, op in enumerate(ops) if op.module}
-    return [
-        by_paper(op) if op.module and last[op.address] == index else 0
-        for index, op in enumerate(ops)
-    ]
+    return [bool(op.module) and last[op.address] == index for index, op in enumerate(ops)]
 
 
-def _flops_of(op: Op) -> int:
-    counted = 2 * op_macs(op)
-    if counted:
-        return counted + bias_additions(op)
+def _flops_of(op: Op, n: Amounts) -> int:
+    if n.macs:
+        return 2 * n.macs + n.bias
     if op.kind in COPIES:
         return 0
-    num_out = math.prod(op.out)
     if op.window:
-        return op.window * num_out
+        return op.window * n.written
     factor = _FLOPS_PER_ELEMENT.get(op.kind, 1)
-    return factor * max(num_out, *map(math.prod, op.ins), 0)
+    return factor * max(n.written, *map(math.prod, op.ins), 0)
 
 
-def _bytes_of(op: Op) -> int:
-    num_elements = sum(map(math.prod, op.ins)) + math.prod(op.out) + op.num_weights
+def _bytes_of(op: Op, n: Amounts) -> int:
+    num_elements = sum(map(math.prod, op.ins)) + n.written + n.weights
     return _BYTES_OF_A_NUMBER * num_elements
 
 
 _FLOPS_PER_ELEMENT = {"batch_norm": 2, "upsample_bilinear": 7}
 
-_SHARES: dict[str, Callable[[Sequence[Op]], list[int]]] = {
-    "macs": _each(op_macs),
-    "params": _params_shares,
-    "paper": _paper_shares,
-    "fvcore": _each(by_fvcore),
-    "thop": _each(by_thop),
-    "published_execution": _each(lambda op: op_macs(op) * op.published_runs),
-    "flops": _each(_flops_of),
-    "activations": _each(lambda op: math.prod(op.out) if op_macs(op) else 0),
-    "bytes_moved": _each(_bytes_of),
-    "kernels": lambda ops: [1] * len(ops),
-    "ptflops": _each(by_ptflops),
-    "mmcv": _each(by_mmcv),
-    "torch": _each(by_torch),
+_RULES: dict[str, Callable[[Op, Amounts], int]] = {
+    "macs": lambda _, n: n.macs,
+    "params": lambda _, n: n.weights,
+    "paper": by_paper,
+    "fvcore": by_fvcore,
+    "thop": by_thop,
+    "published_execution": lambda op, n: n.macs * op.published_runs,
+    "flops": _flops_of,
+    "activations": lambda _, n: n.written if n.macs else 0,
+    "bytes_moved": _bytes_of,
+    "kernels": lambda _op, _n: 1,
+    "ptflops": by_ptflops,
+    "mmcv": by_mmcv,
+    # PyTorch's formulas count two for each multiply-accumulate.
+    "torch": lambda _, n: 2 * n.macs,
 }
+assert list(_RULES) == list(CONVENTIONS), "rules stand in the order of the conventions"
+
+_PLACES = {name: place for place, name in enumerate(CONVENTIONS)}
+
+_COUNTED_CALLS: dict[str, Callable[[Sequence[Op]], list[bool]]] = {
+    "params": _first_calls,
+    "paper": _last_calls,
+}
+"""Conventions that count a module once although it may run several times, and when they do."""

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-import torch
-
-from analysis.conventions import CONVENTIONS, shares
-from blocks import IMAGE, Composite, ImageSize, Ins, LayerSpec, Op, check_image_size, record
+from analysis.conventions import CONVENTIONS, all_shares, shares
+from analysis.tally import count_layer
+from analysis.unread import PartlyRead, partly_read_layers
+from blocks import IMAGE, ImageSize, Ins, LayerSpec, Op, check_image_size
 from networks import NetworkSpec, slot_of
 
 _KEPT_LAYERS = 20_000
-_KEPT_SPECS = 1_000
 DROPS_UNREAD = "fvcore"
 """The convention whose tool does not see operations that the output does not depend on."""
 
@@ -45,33 +44,9 @@ def measure_cost(spec: NetworkSpec, size: ImageSize) -> Cost:
         BranchworkError: If a stride does not divide the image.
     """
     check_image_size("input", size, spec.coarsest_stride)
-    counted = dict(zip(CONVENTIONS, _count_layer(spec, IMAGE, size), strict=True))
-    unread = unread_operations(spec)
-    if unread:
-        kept = network_shares(spec.operations(size), unread)[DROPS_UNREAD]
-        counted[DROPS_UNREAD] = sum(kept)
+    counted = dict(zip(CONVENTIONS, _count(spec, IMAGE, size), strict=True))
+    counted[DROPS_UNREAD] -= unseen_share(partly_read_layers(spec, size))
     return Cost(input=size, params=counted["params"], macs=counted["macs"], conventions=counted)
-
-
-@lru_cache(maxsize=_KEPT_SPECS)
-def unread_operations(spec: NetworkSpec) -> frozenset[int]:
-    """Returns the places of the operations on which a network's output does not depend.
-
-    There are none where the head sees a single branch or an aggregator works on all of them; for
-    other networks the data flow is recorded once, on the smallest image and without values.
-    """
-    ins = spec.stem.out_shapes(IMAGE)
-    for stage in spec.stages:
-        ins = stage.out_shapes(ins)
-    size = ImageSize(spec.coarsest_stride, spec.coarsest_stride)
-    if len(ins) == 1 or spec.aggregator.ops(ins, size):
-        return frozenset()
-    with torch.device("meta"):
-        module = spec.build()
-        image = torch.empty(1, 3, size.height, size.width)
-    recording = record(module, [image])
-    assert len(recording.ops) == len(spec.operations(size))
-    return frozenset(i for i, is_read in enumerate(recording.are_read) if not is_read)
 
 
 def network_shares(ops: Sequence[Op], unread: frozenset[int] = frozenset()) -> dict[str, list[int]]:
@@ -81,7 +56,7 @@ def network_shares(ops: Sequence[Op], unread: frozenset[int] = frozenset()) -> d
         ops: All operations of a network, in order.
         unread: What ``unread_operations`` says of it; ``fvcore`` does not see these.
     """
-    each = {name: shares(name, ops) for name in CONVENTIONS}
+    each = all_shares(ops)
     each[DROPS_UNREAD] = [
         0 if index in unread else share for index, share in enumerate(each[DROPS_UNREAD])
     ]
@@ -99,21 +74,27 @@ def count_operations(ops: Sequence[Op], size: ImageSize) -> Cost:
     return Cost(input=size, params=counted["params"], macs=counted["macs"], conventions=counted)
 
 
-def _count_layer(layer: LayerSpec, ins: Ins, size: ImageSize) -> tuple[int, ...]:
-    """Counts a layer in the order of ``CONVENTIONS``, a layer of layers child by child."""
-    if not isinstance(layer, Composite):
-        return _count_once(layer, ins, size)
-    counts = []
-    for _, child in layer.children():
-        counts.append(_count_layer(child, ins, size))
-        ins = child.out_shapes(ins)
-    return tuple(map(sum, zip(*counts, strict=True))) or (0,) * len(CONVENTIONS)
+def _count(layer: LayerSpec, ins: Ins, size: ImageSize) -> tuple[int, ...]:
+    """Counts a layer in the order of ``CONVENTIONS``, one that is made of others part by part."""
+    parts = layer.parts(ins)
+    if not parts:
+        return count_once(layer, ins, size)
+    return tuple(map(sum, zip(*(_count(*part, size) for part in parts), strict=True)))
 
 
 @lru_cache(maxsize=_KEPT_LAYERS)
-def _count_once(layer: LayerSpec, ins: Ins, size: ImageSize) -> tuple[int, ...]:
-    ops = layer.ops(ins, size)
-    return tuple(count(ops) for count in CONVENTIONS.values())
+def count_once(layer: LayerSpec, ins: Ins, size: ImageSize) -> tuple[int, ...]:
+    """Counts a layer in the order of ``CONVENTIONS`` and keeps that for the next equal one."""
+    return count_layer(layer, ins, size)
+
+
+def unseen_share(parts: Sequence[PartlyRead]) -> int:
+    """Returns what nobody reads would add to ``DROPS_UNREAD``.
+
+    Args:
+        parts: The layers of which not everything is read.
+    """
+    return sum(sum(shares(DROPS_UNREAD, part.unread_ops)) for part in parts)
 
 
 class By(StrEnum):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.cost import count_operations
+from analysis.cost import measure_cost
 from analysis.part_counting import TableBuilder
 from analysis.part_tables import INVALID, NAMES, Counts, Tables
 from blocks import BranchworkError, ImageSize
@@ -41,8 +41,7 @@ def cost_many(
 ) -> dict[str, Counts]:
     """Counts the networks that rows of choice indices pick.
 
-    Equal, to the last unit, to ``measure_cost(space.spec(row), size)`` row by row; but for
-    ``fvcore`` where some branch is read by nobody, which counts what runs here.
+    Equal, to the last unit, to ``measure_cost(space.spec(row), size)`` row by row.
 
     Args:
         space: The space.
@@ -166,8 +165,7 @@ def _check(tables: Tables, request: _Request) -> None:
 def _one_by_one(space: SpecSpace, row: Sequence[int], size: ImageSize) -> list[int]:
     """Counts one network by its own closed form."""
     try:
-        ops = space.spec(row).operations(size)
-        return list(count_operations(ops, size).conventions.values())
+        return list(measure_cost(space.spec(row), size).conventions.values())
     except BranchworkError:
         return [INVALID] * len(NAMES)
 

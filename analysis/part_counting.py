@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.conventions import CONVENTIONS
+from analysis.part_reading import Placed, read_tables
 from analysis.part_tables import NAMES, NONE, PartTable, Radix, Tables
+from analysis.tally import count_layer
 from blocks import (
     IMAGE,
     SLOTS,
@@ -60,32 +61,52 @@ class TableBuilder:
     def build(self) -> Tables:
         """Walks through the parts, from the branches that can come in to those that go out."""
         fixed = np.zeros((len(NAMES), self._shared.size), dtype=np.int64)
-        parts = []
+        parts, placed = [], []
         comings: list[list[Ins]] = [[IMAGE] for _ in range(self._shared.size)]
         for name in self._names:
-            part, comings = self._part(name, comings)
+            part, comings, layers = self._part(name, comings)
+            parts.append(part)
+            placed.append(layers)
+        reading = read_tables(parts, placed, self._size)
+        if reading is not None:
+            return Tables(self._shared, fixed, tuple(parts), reading)
+        varying = []
+        for part in parts:
             if part.num_states * part.own.size == 1 and part.next_state is None:
                 fixed += part.counts
             else:
-                parts.append(part)
-        return Tables(self._shared, fixed, tuple(parts))
+                varying.append(part)
+        return Tables(self._shared, fixed, tuple(varying), None)
 
-    def _part(self, name: str, comings: list[list[Ins]]) -> tuple[PartTable, list[list[Ins]]]:
-        """Counts one part; ``comings`` are the branches that can come in, by shared combination."""
+    def _part(
+        self, name: str, comings: list[list[Ins]]
+    ) -> tuple[PartTable, list[list[Ins]], list[Placed | None]]:
+        """Counts one part.
+
+        Args:
+            name: The part.
+            comings: The branches that can come in, by shared combination.
+
+        Returns:
+            Its table, the branches that can go out, and its layers by the table's index.
+        """
         own = self._own[name]
         num_states = max(map(len, comings))
         counts = np.full((len(NAMES), len(comings), num_states, own.size), NONE, dtype=np.int64)
         following = np.zeros(counts.shape[1:], dtype=np.int32)
         goings: list[dict[Ins, int]] = [{} for _ in comings]
+        placed: list[Placed | None] = [None] * following.size
         for s, shared in enumerate(self._shared.combinations()):
             for o, chosen in enumerate(own.combinations()):
                 layer = self._layer(name, self._picked(shared, own, chosen))
-                for state, ins in enumerate(comings[s]):
-                    counted = None if layer is None else _counted(layer, ins, self._size)
+                for state, ins in enumerate(comings[s] if layer else ()):
+                    assert layer is not None
+                    counted = _counted(layer, ins, self._size)
                     if counted is None:
                         # Nothing of what follows is asked for: the sum is below 0 already.
                         continue
                     counts[:, s, state, o] = counted.counts
+                    placed[(s * num_states + state) * own.size + o] = layer, ins
                     going = goings[s]
                     following[s, state, o] = going.setdefault(counted.outs, len(going))
         table = PartTable(
@@ -94,7 +115,7 @@ class TableBuilder:
             num_states=num_states,
             next_state=following.reshape(-1) if max(map(len, goings)) > 1 else None,
         )
-        return table, [list(going) or [IMAGE] for going in goings]
+        return table, [list(going) or [IMAGE] for going in goings], placed
 
     def _radix(self, dimensions: Iterable[int]) -> Radix:
         kept = tuple(dimensions)
@@ -175,8 +196,7 @@ def _counted(layer: LayerSpec, ins: Ins, size: ImageSize) -> _Counted | None:
     if not isinstance(layer, Composite):
         if layer.problems(ins):
             return None
-        ops = layer.ops(ins, size)
-        return _Counted(tuple(count(ops) for count in CONVENTIONS.values()), outs)
+        return _Counted(count_layer(layer, ins, size), outs)
     totals = [0] * len(NAMES)
     for _, child in layer.children():
         counted = _counted(child, ins, size)

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.conventions import CONVENTIONS, convention_rule
+from analysis.cost import By
 from analysis.profile_tables import UNITS
-from analysis.profiles import NetworkProfile, sums_by
+from analysis.profiles import NetworkProfile, all_conventions, parts_by, sums_by
 from analysis.spec_difference import Absent, spec_differences
 from networks import spec_to_dict
 
@@ -32,21 +33,26 @@ def csv_report(profiles: Sequence[NetworkProfile]) -> str:
         ]
         for place in profile.places:
             branch = "" if place.branch is None else place.branch
-            counts = [place.counts[name] for name in CONVENTIONS]
+            counts = [place.counts.get(name, "") for name in CONVENTIONS]
             writer.writerow([*known, place.stage, place.slot, place.layer, branch, *counts])
     return buffer.getvalue()
 
 
 def json_report(profiles: Sequence[NetworkProfile]) -> str:
     """Returns what the command prints by layer, with rules, specs, other parts and differences."""
-    data = [_data(profile) for profile in profiles]
+    data = [_report_data(profile) for profile in profiles]
     for profile, entry in zip(profiles[1:], data[1:], strict=True):
         entry["difference_to_first"] = _difference_data(profiles[0], profile)
     return json.dumps(data, indent=2) + "\n"
 
 
-def _data(profile: NetworkProfile) -> dict[str, Any]:
-    layers = sums_by(profile.places, lambda place: place.layer)
+def profile_data(profile: NetworkProfile, by: By | None = None) -> dict[str, Any]:
+    """Returns a profile as plain data.
+
+    Args:
+        profile: The profile.
+        by: Into which parts it is broken down; None leaves them out.
+    """
     cost = profile.cost
     data: dict[str, Any] = {
         "network": profile.name,
@@ -56,22 +62,32 @@ def _data(profile: NetworkProfile) -> dict[str, Any]:
         "input": str(cost.input),
         "params": cost.params,
         "macs": cost.macs,
-        "conventions": cost.conventions,
+        "conventions": profile.counts,
         "is_partial": profile.is_partial,
         "uncounted": dict(profile.uncounted),
     }
     if profile.stopped_by:
         data["stopped_by"] = profile.stopped_by
-    data["by"] = "layer"
-    data["parts"] = [
-        {
-            "name": name,
-            "params": counts["params"],
-            "macs": counts["macs"],
-            "conventions": dict(counts),
-        }
-        for name, counts in layers.items()
-    ]
+    if profile.notes:
+        data["notes"] = list(profile.notes)
+    if profile.memory is not None:
+        data["memory"] = profile.memory.data
+    if by is not None:
+        data["by"] = by.value
+        data["parts"] = [
+            {
+                "name": part.name,
+                "params": part.params,
+                "macs": part.macs,
+                "conventions": all_conventions(part.conventions),
+            }
+            for part in parts_by(profile, by)
+        ]
+    return data
+
+
+def _report_data(profile: NetworkProfile) -> dict[str, Any]:
+    data = profile_data(profile, By.LAYER)
     data["rules"] = {name: convention_rule(name) for name in CONVENTIONS}
     data["units"] = UNITS
     data["places"] = [
@@ -80,7 +96,7 @@ def _data(profile: NetworkProfile) -> dict[str, Any]:
             "slot": place.slot or None,
             "layer": place.layer,
             "branch": place.branch,
-            "conventions": dict(place.counts),
+            "conventions": all_conventions(place.counts),
         }
         for place in profile.places
     ]
@@ -90,10 +106,14 @@ def _data(profile: NetworkProfile) -> dict[str, Any]:
 
 def _difference_data(first: NetworkProfile, other: NetworkProfile) -> dict[str, Any]:
     """Returns where two networks differ; a place that one does not have is null there."""
-    numbers = first.cost.conventions, other.cost.conventions
     data: dict[str, Any] = {
         "network": first.name,
-        "conventions": {name: numbers[1][name] - numbers[0][name] for name in CONVENTIONS},
+        "conventions": {
+            name: None if before is None or after is None else after - before
+            for (name, before), after in zip(
+                first.counts.items(), other.counts.values(), strict=True
+            )
+        },
         "stages": None,
         "spec": None,
     }

@@ -12,6 +12,9 @@ from analysis.drawing import STYLE as DRAWING_STYLE
 from analysis.drawing import network_drawing
 from analysis.figures import figure_svg, slot_shares_figure, stacked_figure
 from analysis.html_page import html_list, html_page, html_table
+from analysis.memory import MEMORY_RULE, Memory
+from analysis.memory_chart import memory_svg
+from analysis.memory_tables import memory_table
 from analysis.profile_tables import (
     UNITS,
     TextTable,
@@ -39,6 +42,7 @@ def html_report(profiles: Sequence[NetworkProfile]) -> str:
         html_list(missing_counts(profiles), "found") if missing_counts(profiles) else "",
         _html_section(summary_table(profiles)),
         _html_conventions(profiles),
+        _html_memory(profiles),
         _html_comparison(profiles) if len(profiles) > 1 else "",
         *map(_html_network, profiles),
     ]
@@ -64,6 +68,11 @@ def _html_conventions(profiles: Sequence[NetworkProfile]) -> str:
     return f'<h2>{escape(counts.title)}</h2>{drawn}<p class="note">{escape(note)}</p>'
 
 
+def _html_memory(profiles: Sequence[NetworkProfile]) -> str:
+    table = memory_table(profiles)
+    return "" if table is None else _html_section(table)
+
+
 def _html_comparison(profiles: Sequence[NetworkProfile]) -> str:
     known = [profile for profile in profiles if profile.spec is not None]
     tables = [(each.label, _stage_data(each)) for each in known]
@@ -86,6 +95,8 @@ def _html_network(profile: NetworkProfile) -> str:
         parts.append("<h3>Stacked cost by stage and slot</h3>")
         parts += [figure_svg(stacked_figure(table, profile.name, size, m)) for m in _MEASURES]
     parts += [_html_treemap(profile, measure) for measure in _MEASURES]
+    if profile.memory is not None:
+        parts.append(_html_memory_chart(profile.marked_name, profile.memory))
     tables = (stage_table(profile), branch_table(profile))
     parts += [_html_section(table, 3) for table in tables if table is not None]
     layers = layer_table(profile)
@@ -107,6 +118,20 @@ def _html_treemap(profile: NetworkProfile, measure: str) -> str:
     return (
         f"<h3>Treemap of {measure} ({escape(UNITS[measure])})</h3>"
         f'{treemap_svg(profile, measure)}<p class="note">{escape(note)}</p>'
+    )
+
+
+def _html_memory_chart(name: str, memory: Memory) -> str:
+    if memory.best_order.steps != memory.last_use.steps:
+        order = "the best order runs the same operations in another order."
+    elif memory.best_order_is_proven:
+        order = "no other order has a lower peak than the written one, let go after the last use."
+    else:
+        order = "no better order than the written one was found, but there may be one."
+    note = f"What lives while each operation runs, {memory.conditions}; {order} {MEMORY_RULE}"
+    return (
+        f"<h3>Live activation memory</h3>{memory_svg(name, memory)}"
+        f'<p class="note">{escape(note)}</p>'
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
+from analysis.memory_tables import memory_table
 from analysis.profile_data import csv_report, json_report
 from analysis.profile_page import html_report
 from analysis.profile_tables import (
@@ -92,9 +93,10 @@ def latex_report(profiles: Sequence[NetworkProfile]) -> str:
     """Returns tables to paste into a paper, each a float with caption and label."""
     first, *others = profiles
     named: list[tuple[str, TextTable | None]] = [
-        ("summary", summary_table(profiles)),
+        ("summary", summary_table(profiles, long_names_in_note=True)),
         ("conventions", conventions_table(profiles)),
         ("rules", rules_table()),
+        ("memory", memory_table(profiles)),
     ]
     for index, profile in enumerate(profiles, start=1):
         named.append((f"stages-{index}", stage_table(profile, _MEASURES[::-1])))
@@ -113,7 +115,7 @@ def latex_report(profiles: Sequence[NetworkProfile]) -> str:
         f"% {' '.join(report_title(profiles).split())}",
         f"% {how_counted(profiles)}",
         *(f"% {' '.join(text.split())}" for text in missing_counts(profiles)),
-        r"% Needs \usepackage{booktabs}.",
+        r"% Needs \usepackage{booktabs}; the widest tables need margins of 2 cm on A4.",
         "",
         *(latex_table(table, f"profile-{label}") for label, table in named if table),
     ]
@@ -134,6 +136,7 @@ def _leading_tables(profiles: Sequence[NetworkProfile]) -> list[TextTable]:
         summary_table(profiles),
         conventions_table(profiles),
         rules_table(),
+        memory_table(profiles),
     ]
     if len(profiles) > 1:
         tables += comparing_tables(profiles)

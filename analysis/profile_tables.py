@@ -50,13 +50,22 @@ class TextTable:
     long_columns: tuple[int, ...] = ()
 
 
-def summary_table(profiles: Sequence[NetworkProfile]) -> TextTable:
-    """Returns one row a network: what it is, what it was counted for, params and MACs."""
+def summary_table(
+    profiles: Sequence[NetworkProfile], *, long_names_in_note: bool = False
+) -> TextTable:
+    """Returns one row a network: what it is, what it was counted for, params and MACs.
+
+    Args:
+        profiles: The networks.
+        long_names_in_note: Whether names that labels stand for are told below the table.
+    """
     are_names = all(profile.label == profile.marked_name for profile in profiles)
+    with_both = not are_names and not long_names_in_note
+    names = "; ".join(f"{profile.label}: {profile.marked_name}" for profile in profiles)
     rows = [
         (
-            *(() if are_names else (profile.label,)),
-            profile.marked_name,
+            profile.label,
+            *((profile.marked_name,) if with_both else ()),
             profile.spec_id or "-",
             profile.task or "-",
             str(profile.cost.input),
@@ -70,10 +79,11 @@ def summary_table(profiles: Sequence[NetworkProfile]) -> TextTable:
     return TextTable(
         title="Summary",
         note="One image, height x width; whole numbers, nothing rounded. "
-        f"params: {convention_rule('params')} macs: {convention_rule('macs')}",
-        head=head if are_names else ("label", *head),
+        f"params: {convention_rule('params')} macs: {convention_rule('macs')}"
+        + ("" if are_names or with_both else f" {names}."),
+        head=("label", *head) if with_both else head,
         rows=tuple(rows),
-        num_text=4 if are_names else 5,
+        num_text=5 if with_both else 4,
     )
 
 
@@ -81,10 +91,10 @@ def conventions_table(profiles: Sequence[NetworkProfile]) -> TextTable:
     """Returns one row a convention, with every network's number."""
     return TextTable(
         title="Counts by convention",
-        note="One image; whole numbers, nothing rounded.",
+        note=f"One image; whole numbers, nothing rounded.{unknown_note(profiles)}",
         head=("convention", "unit", *(each.label for each in profiles)),
         rows=tuple(
-            (name, UNITS[name], *(f"{each.cost.conventions[name]:,}" for each in profiles))
+            (name, UNITS[name], *(count_text(each.counts[name]) for each in profiles))
             for name in CONVENTIONS
         ),
         num_text=2,
@@ -153,15 +163,15 @@ def layer_table(profile: NetworkProfile, conventions: Sequence[str] = HEADLINES)
 def totals_difference_table(profiles: Sequence[NetworkProfile]) -> TextTable:
     """Returns every convention's number for the first network, and how far the others are off."""
     labels = [profile.label for profile in profiles]
-    first, *others = (profile.cost.conventions for profile in profiles)
+    first, *others = (profile.counts for profile in profiles)
     heads = [(f"{label}: difference", f"{label}: difference, %") for label in labels[1:]]
     return TextTable(
         title=f"Differences to {labels[0]}, by convention",
-        note=_difference_note(profiles),
+        note=f"{_difference_note(profiles)}{unknown_note(profiles)}",
         head=("convention", "unit", labels[0], *(head for pair in heads for head in pair)),
         rows=tuple(
             (
-                *(name, UNITS[name], f"{first[name]:,}"),
+                *(name, UNITS[name], count_text(first[name])),
                 *(cell for cost in others for cell in _off(first[name], cost[name])),
             )
             for name in CONVENTIONS
@@ -229,6 +239,22 @@ def comparing_tables(profiles: Sequence[NetworkProfile]) -> list[TextTable]:
         spec_difference_table(profiles),
     ]
     return [table for table in tables if table is not None]
+
+
+def count_text(count: int | None) -> str:
+    """Writes a count, "-" where there is none."""
+    return "-" if count is None else f"{count:,}"
+
+
+def unknown_note(profiles: Sequence[NetworkProfile]) -> str:
+    """Says, after a space, why some conventions have no number; "" if all have."""
+    unknown = [name for name in CONVENTIONS if any(each.counts[name] is None for each in profiles)]
+    if not unknown:
+        return ""
+    return (
+        f" {' and '.join(unknown)}: - where a module was recorded, since they count published "
+        "code, of which only our specs know."
+    )
 
 
 def _head(convention: str) -> str:
@@ -322,8 +348,10 @@ def _difference_cells(values: Sequence[int]) -> list[str]:
     return cells
 
 
-def _off(first: int, value: int) -> tuple[str, str]:
-    """Writes how far a value is off, exactly and in percent."""
+def _off(first: int | None, value: int | None) -> tuple[str, str]:
+    """Writes how far a value is off, exactly and in percent; "-" where one is not known."""
+    if first is None or value is None:
+        return "-", "-"
     if value == first:
         return "0", "0"
     relative = f"{100 * (value - first) / first:+,.1f}" if first else "-"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.onnx_file import is_onnx_file
 from analysis.profiles import NetworkProfile
 
 _HOW = "Counted from the specs alone, in closed form: no weights, no forward pass."
 _RECORDED = "A module that is none of ours is recorded in one pass over tensors without values."
+_READ = "An ONNX file is counted node by node; other tools' rules see its nodes as modules."
 
 
 def report_title(profiles: Sequence[NetworkProfile]) -> str:
@@ -19,8 +21,10 @@ def report_title(profiles: Sequence[NetworkProfile]) -> str:
 def how_counted(profiles: Sequence[NetworkProfile]) -> str:
     """Says where the numbers come from."""
     from_specs = _HOW if any(profile.spec is not None for profile in profiles) else ""
-    recorded = _RECORDED if any(profile.spec is None for profile in profiles) else ""
-    return " ".join(text for text in (from_specs, recorded) if text)
+    others = [is_onnx_file(profile.name) for profile in profiles if profile.spec is None]
+    recorded = "" if all(others) else _RECORDED
+    read = _READ if any(others) else ""
+    return " ".join(text for text in (from_specs, recorded, read) if text)
 
 
 def missing_counts(profiles: Sequence[NetworkProfile]) -> list[str]:
@@ -28,8 +32,14 @@ def missing_counts(profiles: Sequence[NetworkProfile]) -> list[str]:
     found = []
     for profile in profiles:
         if profile.uncounted:
-            kinds = ", ".join(f"{kind} ({calls})" for kind, calls in profile.uncounted.items())
-            found.append(f"{profile.name}: partial, not counted: {kinds}")
+            found.append(uncounted_text(profile))
         if profile.stopped_by:
             found.append(f"{profile.name}: partial, broken off: {profile.stopped_by}")
+        found += [f"{profile.name}: {note}" for note in profile.notes]
     return found
+
+
+def uncounted_text(profile: NetworkProfile) -> str:
+    """Says which operations of a profile could not be counted."""
+    kinds = ", ".join(f"{kind} ({calls})" for kind, calls in profile.uncounted.items())
+    return f"{profile.name}: partial, not counted: {kinds}"

@@ -10,8 +10,17 @@ from typing import TypeVar
 
 from analysis.any_module import ModuleProfile
 from analysis.conventions import CONVENTIONS
-from analysis.cost import By, Cost, measure_cost, network_shares, part_name, unread_operations
-from blocks import ImageSize
+from analysis.cost import (
+    By,
+    Cost,
+    Part,
+    measure_cost,
+    network_shares,
+    part_name,
+)
+from analysis.memory import Memory
+from analysis.unread import unread_operations
+from blocks import ImageSize, Problem
 from networks import NetworkSpec, spec_id
 
 _LONGEST_LABEL = 28
@@ -52,7 +61,9 @@ class NetworkProfile:
         spec: The network; None for a module that is none of ours.
         task: The task that set its outputs, None as above.
         uncounted: Operations that could not be counted, with their calls.
-        stopped_by: What broke a recording off, "" if nothing did.
+        problem: What broke a recording off, None if nothing did.
+        notes: What a reader of the numbers has to know besides, a line each.
+        memory: Its peak activation memory, None where nobody asked.
         label: What columns call it, its marked name by default.
     """
 
@@ -62,7 +73,9 @@ class NetworkProfile:
     spec: NetworkSpec | None = None
     task: str | None = None
     uncounted: Mapping[str, int] = field(default_factory=dict)
-    stopped_by: str = ""
+    problem: Problem | None = None
+    notes: tuple[str, ...] = ()
+    memory: Memory | None = None
     label: str = ""
 
     def __post_init__(self) -> None:
@@ -72,7 +85,17 @@ class NetworkProfile:
     @property
     def is_partial(self) -> bool:
         """Whether something is missing from the numbers."""
-        return bool(self.uncounted or self.stopped_by)
+        return bool(self.uncounted or self.problem)
+
+    @property
+    def stopped_by(self) -> str:
+        """What broke a recording off, "" if nothing did."""
+        return "" if self.problem is None else str(self.problem)
+
+    @property
+    def counts(self) -> dict[str, int | None]:
+        """Every convention's number, None where the convention says nothing of such a network."""
+        return all_conventions(self.cost.conventions)
 
     @property
     def marked_name(self) -> str:
@@ -158,7 +181,8 @@ def profile_of_module(name: str, profiled: ModuleProfile) -> NetworkProfile:
             for part in profiled.parts
         ),
         uncounted=dict(profiled.recording.uncounted),
-        stopped_by="" if profiled.problem is None else str(profiled.problem),
+        problem=profiled.problem,
+        notes=profiled.notes,
     )
 
 
@@ -171,7 +195,33 @@ def sums_by(places: Sequence[PlacedCost], key: Callable[[PlacedCost], K]) -> dic
     """
     sums: dict[K, dict[str, int]] = {}
     for place in places:
-        counts = sums.setdefault(key(place), dict.fromkeys(CONVENTIONS, 0))
-        for name in CONVENTIONS:
-            counts[name] += place.counts[name]
+        counts = sums.setdefault(key(place), dict.fromkeys(place.counts, 0))
+        for name, count in place.counts.items():
+            counts[name] += count
     return dict(sums)
+
+
+def all_conventions(counts: Counts) -> dict[str, int | None]:
+    """Returns counts in the order of ``CONVENTIONS``, None for those that there are not."""
+    return {name: counts.get(name) for name in CONVENTIONS}
+
+
+def parts_by(profile: NetworkProfile, by: By) -> tuple[Part, ...]:
+    """Splits a profile into parts that add up to its cost, in order of appearance.
+
+    Args:
+        profile: The profile.
+        by: Into which parts; a module that is none of ours has layers only.
+    """
+    return tuple(
+        Part(name=name, params=counts["params"], macs=counts["macs"], conventions=dict(counts))
+        for name, counts in sums_by(profile.places, _PART_OF[by]).items()
+    )
+
+
+_PART_OF: dict[By, Callable[[PlacedCost], str]] = {
+    By.STAGE: lambda place: place.stage,
+    By.SLOT: lambda place: place.slot,
+    By.BRANCH: lambda place: f"branch {place.branch}",
+    By.LAYER: lambda place: place.layer,
+}

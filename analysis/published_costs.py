@@ -91,7 +91,7 @@ class PublishedCost:
     Attributes:
         preset: The preset's name.
         input: The image's size.
-        num_outputs: Key points: 17 for COCO, 16 for MPII.
+        num_outputs: Key points or classes: 17 for COCO, 16 for MPII, 19 for Cityscapes.
         params: Parameters as printed.
         flops: FLOPs as printed.
         rule: The counting convention behind them, a key of ``CONVENTIONS``.
@@ -161,11 +161,13 @@ class _Source:
         name: Where they stand.
         rule: The convention behind them.
         is_binary: Whether their M and G are powers of two.
+        num_outputs: Outputs of the networks; at 256x256 those of MPII, 16.
     """
 
     name: str
     rule: str
     is_binary: bool
+    num_outputs: int = 17
 
     def __call__(  # noqa: PLR0913 - the cells of a row
         self,
@@ -181,7 +183,7 @@ class _Source:
         return PublishedCost(
             preset=preset,
             input=ImageSize.parse(size),
-            num_outputs=16 if size == "256x256" else 17,
+            num_outputs=16 if size == "256x256" else self.num_outputs,
             params=params,
             flops=flops,
             rule=self.rule,
@@ -194,6 +196,12 @@ class _Source:
 
 _lite = _Source("Lite-HRNet, arXiv 2104.06403, tables 3 and 6", "paper", is_binary=True)
 _hrnet = _Source("HRNet, arXiv 1902.09212, table 1", "macs", is_binary=True)
+_hrnet_v2 = _Source(
+    "HRNet for semantic segmentation, its read-me, Cityscapes",
+    "macs",
+    is_binary=True,
+    num_outputs=19,
+)
 _mmpose = _Source("mmpose 0.x, its summary of inference speed", "mmcv", is_binary=False)
 
 _TRUNCATED = "params printed truncated"
@@ -235,6 +243,8 @@ PUBLISHED_COSTS: tuple[PublishedCost, ...] = (
     _lite("wider_naive_lite_hrnet_18", "256x256", "1.1 M", "331.0 M", changes=_kept_conv1x1(1)),
     _lite("wider_naive_lite_hrnet_18", "256x192", "0.9 M", "188.9 M", changes=_kept_conv1x1(0)),
     _lite("wider_naive_lite_hrnet_18", "256x256", "0.9 M", "251.7 M", changes=_kept_conv1x1(0)),
+    _hrnet_v2("small_hrnet_w16_seg", "1024x2048", "1.5 M", "31.1 G"),
+    _hrnet_v2("hrnet_w48_seg", "1024x2048", "65.8 M", "696.2 G"),
     _mmpose("lite_hrnet_30", "256x192", "1.76 M", "0.42 G"),
     _mmpose("lite_hrnet_30", "384x288", "1.76 M", "0.95 G"),
     _mmpose("hrnet_w32", "256x192", "28.54 M", "7.7 G"),

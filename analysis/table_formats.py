@@ -5,6 +5,7 @@ Markdown is that of the common forges (pipe tables); LaTeX needs the package ``b
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -29,7 +30,11 @@ _LATEX = {
 }
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~#&])")
 _SIGNED = re.compile(r"([+-])(\d[\d,.]*)")
-_MAX_ROWS = 40
+_MAX_LINES = 40
+"""So many lines of a table fit on a page below its caption."""
+
+_CHARACTERS = 85
+"""So many stand on a line of an article in one column, in the tables' small print."""
 
 
 def markdown_text(text: str) -> str:
@@ -68,8 +73,14 @@ def latex_table(table: TextTable, label: str) -> str:
         table: The table.
         label: What references call it, ``tab:LABEL``.
     """
-    rows = table.rows or ((),)
-    chunks = [rows[start : start + _MAX_ROWS] for start in range(0, len(rows), _MAX_ROWS)]
+    chunks: list[list[Sequence[str]]] = [[]]
+    num_lines = 0
+    for row in table.rows:
+        num_lines += _num_lines(row, table)
+        if num_lines > _MAX_LINES and chunks[-1]:
+            chunks.append([])
+            num_lines = _num_lines(row, table)
+        chunks[-1].append(row)
     if len(chunks) == 1:
         return _latex_float(table, chunks[0], table.title, label)
     return "\n".join(
@@ -87,7 +98,7 @@ def _latex_float(table: TextTable, rows: Sequence[Sequence[str]], title: str, la
     lines = [
         r"\begin{table}[tbp]",
         r"  \centering",
-        r"  \footnotesize",
+        r"  \footnotesize\setlength{\tabcolsep}{4pt}",
         rf"  \caption{{{latex_text(title)}. {latex_text(table.note)}}}",
         rf"  \label{{tab:{label}}}",
         rf"  \begin{{tabular}}{{@{{}}{_latex_columns(table)}@{{}}}}",
@@ -105,12 +116,19 @@ def _latex_float(table: TextTable, rows: Sequence[Sequence[str]], title: str, la
     return "\n".join(lines)
 
 
+def _long_share(table: TextTable) -> float:
+    """Which part of the line each long column takes."""
+    return 0.9 / (len(table.long_columns) + 0.25)
+
+
+def _num_lines(row: Sequence[str], table: TextTable) -> int:
+    """How many lines a row needs."""
+    width = _CHARACTERS * _long_share(table)
+    return max((math.ceil(len(row[index]) / width) for index in table.long_columns), default=1)
+
+
 def _latex_columns(table: TextTable) -> str:
-    width = (
-        f"p{{{0.9 / (len(table.long_columns) + 0.25):.2f}\\linewidth}}"
-        if table.long_columns
-        else ""
-    )
+    width = f"p{{{_long_share(table):.2f}\\linewidth}}"
     return "".join(
         width if index in table.long_columns else "l" if index < table.num_text else "r"
         for index in range(len(table.head))

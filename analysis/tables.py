@@ -167,7 +167,8 @@ def objective_values(records: Sequence[Record], name: str) -> list[float]:
         conditions = require_one_conditions(records, name)
         found = [latency_under(record, conditions) for record in records]
         return [math.nan if latency is None else latency.p50_ms for latency in found]
-    wanted = objective(name)
+    metrics = {each for record in records if record.score for each in record.score.metrics}
+    wanted = objective(name, metrics=sorted(metrics))
     if wanted.maximise:
         require_one_protocol(records)
     return [wanted.value(record) for record in records]

@@ -32,10 +32,12 @@ from ._layers import (
     Composite,
     CrossBranchBlock,
     EachBranch,
+    Flow,
     Fold,
     Ins,
     LayerSpec,
 )
+from ._module_path import ModulePath
 from ._ops import Op, Tape, num_weights
 from ._parts import (
     Activation,
@@ -48,7 +50,7 @@ from ._parts import (
     interleave,
     pointwise,
 )
-from ._recording import Recording, record, record_ops
+from ._recording import Recording, operator_kind, record, record_ops
 from ._registry import Entry, Registry, Slot
 from ._shapes import IMAGE, BranchShape, ImageSize, Shape, check_image_size
 from ._slots import SLOTS, register_block
@@ -71,10 +73,12 @@ __all__ = [
     "EachBranch",
     "Entry",
     "FieldInfo",
+    "Flow",
     "Fold",
     "ImageSize",
     "Ins",
     "LayerSpec",
+    "ModulePath",
     "Op",
     "Problem",
     "Recording",
@@ -100,6 +104,7 @@ __all__ = [
     "load_block_folder",
     "mismatch",
     "num_weights",
+    "operator_kind",
     "plain_value",
     "pointwise",
     "quoted",

@@ -11,7 +11,7 @@ such a list back.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -22,6 +22,31 @@ from ._ops import Op, Tape
 from ._shapes import BranchShape, ImageSize, Shape
 
 Ins = tuple[BranchShape, ...]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What is read inside a layer.
+
+    Attributes:
+        unread: The places of its operations on which nothing depends that is read.
+        reads: The numbers of the branches that come in on which something does.
+    """
+
+    unread: tuple[int, ...]
+    reads: frozenset[int]
+
+    @classmethod
+    def by_branch(cls, ops: Sequence[Op], read: frozenset[int], reads: Iterable[int]) -> Flow:
+        """Returns the flow of a layer whose branches have their operations to themselves.
+
+        Args:
+            ops: The operations, labelled with the branches that go out.
+            read: The numbers of those that are read.
+            reads: The numbers of the branches that come in for these.
+        """
+        unread = tuple(place for place, op in enumerate(ops) if op.branch not in read)
+        return cls(unread, frozenset(reads))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +95,29 @@ class LayerSpec(ABC):
         self.trace(tape, ins, [shape.at(size) for shape in ins])
         return tuple(tape.ops)
 
+    def parts(self, ins: Ins) -> tuple[tuple[LayerSpec, Ins], ...]:
+        """Returns the layers that it consists of, each with the branches that come in there.
+
+        Their operations, one layer's after another's, are its own. None if it is not made of
+        others.
+        """
+        del ins
+        return ()
+
+    def flow(self, ins: Ins, ops: tuple[Op, ...], read: frozenset[int]) -> Flow | None:
+        """Says what is read inside it if only some of the branches are that it puts out.
+
+        Args:
+            ins: The branches that come in.
+            ops: Its operations on some image.
+            read: The numbers of the branches that are read; never all of them but in a head.
+
+        Returns:
+            The flow, or None, as by default, where it has to be recorded from an execution.
+        """
+        del ins, ops, read
+        return None
+
     def raise_problems(self, ins: Ins, where: str = "") -> None:
         """Raises everything that keeps the layer from working on these branches, at once.
 
@@ -93,6 +141,11 @@ class BlockSpec(LayerSpec):
     def out_shapes(self, ins: Ins) -> Ins:
         """Returns the branches unchanged."""
         return ins
+
+    def flow(self, ins: Ins, ops: tuple[Op, ...], read: frozenset[int]) -> Flow | None:
+        """Independent branches are read alone."""
+        del ins
+        return Flow.by_branch(ops, read, read) if self.independent_branches else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +230,14 @@ class Composite(LayerSpec):
         for _, child in self.children():
             ins = child.out_shapes(ins)
         return ins
+
+    def parts(self, ins: Ins) -> tuple[tuple[LayerSpec, Ins], ...]:
+        """Returns the children."""
+        children = [child for _, child in self.children()]
+        comings = [ins]
+        for child in children[:-1]:
+            comings.append(child.out_shapes(comings[-1]))
+        return tuple(zip(children, comings, strict=False))
 
     def build(self, ins: Ins) -> nn.Module:
         """Makes the children's modules at their addresses."""

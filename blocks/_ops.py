@@ -72,7 +72,7 @@ class Op:
     @property
     def num_weights(self) -> int:
         """Learnable values that the operation uses."""
-        return sum(math.prod(shape) for shape in self.weights)
+        return sum(map(math.prod, self.weights))
 
 
 class Tape:
@@ -105,8 +105,9 @@ class Tape:
             branch: The branch that it works on; None keeps the label.
             published_runs: How often the published code runs it; None keeps the label.
         """
+        address = self._address
         child = Tape(
-            join_address(self._address, name),
+            f"{address}.{name}" if address and name else address or name,
             self._branch if branch is None else branch,
             self._published_runs if published_runs is None else published_runs,
         )

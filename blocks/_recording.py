@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from ._module_path import ModulePath
 from ._ops import Op, without_batch
 from ._shapes import Shape
 
@@ -113,8 +113,8 @@ def record(module: nn.Module, inputs: Sequence[Tensor], *, as_list: bool = False
     failed_at, reason, outs = None, "", []
     try:
         outs = [leaf for leaf in tree_leaves(run()) if isinstance(leaf, Tensor)]
-    except Exception as error:  # noqa: BLE001 - as above
-        failed_at, reason = recorder.innermost_left, _reason(error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+        failed_at, reason = recorder.path.innermost_left, _reason(error)
     return Recording(
         ops=tuple(recorder.ops),
         are_read=recorder.are_read({_storage(tensor) for tensor in outs}),
@@ -124,7 +124,7 @@ def record(module: nn.Module, inputs: Sequence[Tensor], *, as_list: bool = False
     )
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
@@ -144,7 +144,7 @@ def _prepared(
 
     def run() -> Any:  # noqa: ANN401 - whatever the module puts out
         # What a forward pass makes itself has no values either.
-        with torch.no_grad(), torch.device("meta"), recorder.following_modules(), recorder:
+        with torch.no_grad(), torch.device("meta"), recorder.path.following(), recorder:
             return meta(arguments) if as_list else meta(*arguments)
 
     return recorder, run
@@ -157,46 +157,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
         super().__init__()  # type: ignore[no-untyped-call]
         self.ops: list[Op] = []
         self.uncounted: dict[str, int] = {}
-        self.innermost_left = ""
         self._flows: list[tuple[set[int], set[int]]] = []
         # Storages are told apart by their addresses, so none may be freed and its used again.
         self._held: list[Tensor] = []
-        self._module = module
-        self._stack: list[tuple[str, nn.Module]] = []
-        self._is_failing = False
+        self.path = ModulePath(module)
         # A view of a parameter, such as gamma.view(1, -1, 1, 1), is that parameter.
         self._weights = {
             _storage(parameter): tuple(parameter.shape) for parameter in module.parameters()
         }
         self._buffers = {_storage(buffer) for buffer in module.buffers()}
-
-    @contextmanager
-    def following_modules(self) -> Iterator[None]:
-        """Keeps track of which module is executing."""
-        handles = []
-        for name, module in self._module.named_modules():
-            handles.append(module.register_forward_pre_hook(self._enter(name)))
-            handles.append(module.register_forward_hook(self._leave, always_call=True))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _enter(self, name: str) -> Callable[[nn.Module, Any], None]:
-        def push(module: nn.Module, _: Any) -> None:  # noqa: ANN401 - whatever the module takes
-            self._stack.append((name, module))
-            self._is_failing = False
-
-        return push
-
-    def _leave(self, module: nn.Module, inputs: Any, result: Any) -> None:  # noqa: ANN401
-        del module, inputs
-        name, _ = self._stack.pop()
-        # A module that raises is left without a result, the innermost one first.
-        if result is None and not self._is_failing:
-            self._is_failing = True
-            self.innermost_left = name
 
     def are_read(self, outputs: set[int]) -> tuple[bool, ...]:
         """Tells of each operation whether anything that is put out depends on it.
@@ -246,18 +215,18 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
             if key not in self._weights and key not in self._buffers
         )
         outs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        address, module = self._stack[-1] if self._stack else ("", self._module)
+        address, module = self.path.innermost
         self._held += tensors + outs
         written = {_storage(out) for out in outs} | _written(func, args)
         self._flows.append((set(storages), written))
         formula = flop_registry.get(func.overloadpacket)
         if formula is None and not _is_free_of_macs(func):
-            kind = _kind(name, args)
+            kind = operator_kind(func, args)
             self.uncounted[kind] = self.uncounted.get(kind, 0) + 1
         is_leaf = type(module).__module__.startswith("torch.nn.modules")
         self.ops.append(
             Op(
-                kind=_kind(name, args),
+                kind=operator_kind(func, args),
                 ins=ins,
                 out=_without_batch(outs[0]) if outs else (),
                 weights=weights,
@@ -292,8 +261,10 @@ def _is_free_of_macs(func: Any) -> bool:  # noqa: ANN401
     return name in _FREE_OF_MACS or any(tag.name in _FREE_TAGS for tag in func.tags)
 
 
-def _kind(name: str, args: tuple[Any, ...]) -> str:
+def operator_kind(func: Any, args: tuple[Any, ...]) -> str:  # noqa: ANN401
+    """Returns what we call an operator of PyTorch's that is called with these arguments."""
     transposed_index = 6
+    name = str(func.overloadpacket)
     if name == "aten.convolution" and args[transposed_index]:
         return "conv_transpose"
     # relu_ and relu compute the same.

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from blocks import (
     Chain,
     CrossBranchBlock,
+    Flow,
     Ins,
+    Op,
     Problem,
     Shape,
     Tape,
@@ -103,6 +105,19 @@ class ConditionalChannelWeighting(CrossBranchBlock):
                 self._spatial(shape.channels // 2).trace(branch.at(f"spatial.{index}"), half)
             outs.append(branch.interleave(half, half))
         return tuple(outs)
+
+    def flow(self, ins: Ins, ops: tuple[Op, ...], read: frozenset[int]) -> Flow | None:
+        """Every branch needs the weights, which all branches make together."""
+        if not self.cross_resolution:
+            return super().flow(ins, ops, read)
+        unread = tuple(
+            place
+            for place, op in enumerate(ops)
+            if op.branch not in read
+            and op.kind not in {"avg_pool", "cat"}
+            and not op.address.startswith("cross")
+        )
+        return Flow(unread, frozenset(range(len(ins))))
 
     def _cross(self, ins: Ins) -> Chain:
         total = sum(shape.channels // 2 for shape in ins)

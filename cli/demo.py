@@ -38,13 +38,14 @@ def demo(
     started = time.monotonic()
     store = open_store(runs, blocks)
     from analysis.findings import findings
+    from analysis.published_recounts import recount_published
     from analysis.report import write_study_report
     from cli.output import out as console_of
-    from cli.published import print_published, published_rows
+    from cli.published import print_published
 
     console = console_of()
     console.rule("1. What the presets cost, and what papers print", align="left")
-    print_published(published_rows())
+    print_published(recount_published())
 
     console.rule("2. A search over widths, branches and blocks", align="left")
     name = _search(store, again=again)

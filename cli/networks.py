@@ -5,20 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from analysis.naming import RULE, FoundNetwork, find_network
 from analysis.store import RunStore
 from blocks import ImageSize, Problem, SpecError, StudyError, did_you_mean
 from cli.options import DEFAULT_TASK
-from networks import (
-    PRESETS,
-    NetworkSpec,
-    SpecSpace,
-    read_spec,
-    spec_from_dict,
-    spec_to_dict,
-)
+from networks import PRESETS, NetworkSpec, SpecSpace, spec_to_dict
 from tasks import default_input_of, num_outputs_of
 
 
@@ -44,8 +37,8 @@ def find_networks(
 
     Args:
         names: Presets, spec files or spec_ids.
-        task: The task that sets the outputs; None takes that of a spec_id's record, and
-            ``coco_keypoints`` for anything else.
+        task: The task that sets the outputs; None takes that of a preset or of a spec_id's
+            record, and ``coco_keypoints`` for a file.
         changes: ``ADDRESS=VALUE`` texts.
         store: Where spec_ids are looked up.
 
@@ -77,9 +70,9 @@ def input_of(text: str | None, task: str) -> ImageSize:
 
 
 def _find(name: str, task: str | None, changes: dict[str, Any], store: RunStore) -> NamedNetwork:
-    spec, own_task = _base(name, store)
-    task = task or own_task
-    spec = spec.with_outputs(num_outputs_of(task))
+    found = _base(name, store)
+    task = task or found.task or DEFAULT_TASK
+    spec = found.spec.with_outputs(num_outputs_of(task))
     if changes:
         name = f"{name} with {', '.join(f'{key}={_brief(v)}' for key, v in changes.items())}"
         spec = _changed(spec, changes)
@@ -132,18 +125,14 @@ def _has(data: Any, path: list[str]) -> bool:  # noqa: ANN401 - plain data
     return "kind" not in data or last in data
 
 
-def _base(name: str, store: RunStore) -> tuple[NetworkSpec, str]:
-    if name in PRESETS:
-        return PRESETS[name].make(num_outputs_of(DEFAULT_TASK)), DEFAULT_TASK
-    if name.endswith(".json") or Path(name).is_file():
-        return read_spec(Path(name)), DEFAULT_TASK
-    record = store.find_spec(name)
-    if record is not None:
-        return spec_from_dict(record.spec), record.task
+def _base(name: str, store: RunStore) -> FoundNetwork:
+    found = find_network(name, store)
+    if found is not None:
+        return found
     raise SpecError(
         Problem(
             where="NETWORK",
-            rule=f"a network is a preset, a spec file (.json) or a spec_id in {store.root}",
+            rule=f"a network is {RULE} in {store.root}",
             got=repr(name),
             do=did_you_mean(name, PRESETS),
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.memory import AskMemory, check_memory, show_memory, tell_memory_problems, with_memory
 from cli.options import (
     DEFAULT_TASK,
     AsJson,
@@ -25,14 +26,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from analysis.any_module import ModuleProfile
-    from analysis.cost import By, Cost, Part
-    from blocks import ImageSize
+    from analysis.cost import By
+    from analysis.profiles import NetworkProfile
     from cli.networks import NamedNetwork
     from cli.reconciling import Reconciled
-    from networks import NetworkSpec
 
 _BY_WORDS = "stage, slot, branch or layer"
-_HEADLINES = ("params", "macs", "paper", "fvcore", "thop")
 
 
 def profile(
@@ -60,6 +59,7 @@ def profile(
             help="Account for the difference between these two conventions only.",
         ),
     ] = None,
+    memory: AskMemory = False,
     changes: Changes = None,
     report: Report = None,
     as_json: AsJson = False,
@@ -74,7 +74,8 @@ def profile(
     module.
 
     NETWORK may also be the import path of any module, `package.module:Name`: it is recorded in one
-    pass over tensors without values. What was not counted is listed, and marked as partial.
+    pass over tensors without values. Or it is an ONNX file, `net.onnx`, whose nodes are counted.
+    What was not counted is listed, and marked as partial.
 
     Examples:
 
@@ -87,81 +88,56 @@ def profile(
         branchwork profile lite_hrnet_18 --reconcile --between fvcore,thop
 
         branchwork profile my_package.my_module:MyNetwork --input 256x192 --by layer
+
+        branchwork profile lite_hrnet_18 --memory --report profile.html
+
+        branchwork profile net.onnx --json
     """
     store = open_store(runs, blocks)
     from analysis.any_module import is_import_path
-    from cli.networks import find_networks, input_of
+    from analysis.onnx_file import is_onnx_file
+    from analysis.profile_data import profile_data
+    from analysis.profiles import profile_of_module
+    from cli.networks import find_networks
     from cli.output import print_json
     from cli.reconciling import pairs_between
 
     parts_by = _by(by)
     check_reports(report)
-    pairs = pairs_between(between) if reconcile or between else ()
-    paths = [name for name in networks if is_import_path(name)]
+    paths = [name for name in networks if is_import_path(name) or is_onnx_file(name)]
     _check_options(paths, parts_by, changes)
+    if reconcile or between:
+        _check_runnable([name for name in paths if is_onnx_file(name)])
+    if memory:
+        check_memory([name for name in paths if is_onnx_file(name)])
+    pairs = pairs_between(between, modules=paths) if reconcile or between else ()
     specs = [name for name in networks if name not in paths]
     found = iter(find_networks(specs, task=task, changes=changes, store=store))
-    rows = [
-        _profile_module(name, input_of(input_, task or DEFAULT_TASK), parts_by)
-        if name in paths
-        else _profile(next(found), input_, parts_by)
+    modules = {name: _profile_module(name, input_, task or DEFAULT_TASK) for name in paths}
+    profiles = [
+        profile_of_module(name, modules[name]) if name in modules else _profile(next(found), input_)
         for name in networks
     ]
+    if memory:
+        profiles = [with_memory(each) for each in profiles]
+    reconciled: list[Reconciled] = []
     if pairs:
         from cli.reconciling import reconcile_network
 
-        for row in rows:
-            row.reconciled = reconcile_network(
-                row.network, row.cost, row.module, pairs, blocks=tuple(blocks or ())
-            )
+        reconciled = [
+            reconcile_network(each, modules.get(each.name), pairs, blocks=tuple(blocks or ()))
+            for each in profiles
+        ]
     if as_json:
-        print_json([_data(row, parts_by) for row in rows])
+        data = [profile_data(profile, parts_by) for profile in profiles]
+        for entry, each in zip(data, reconciled, strict=False):
+            entry.update(each.data())
+        print_json(data)
     else:
-        _print(rows, show_all=conventions)
-    write_reports(rows, report)
-    _tell_problems(rows)
-
-
-@dataclass(kw_only=True)
-class _Row:
-    """One network, profiled.
-
-    Attributes:
-        name: As the user wrote it.
-        network: Its spec, or the import path of a module.
-        task: Its task, None for a module.
-        cost: Its cost.
-        parts: Its parts, none if they were not asked for.
-        module: What was recorded, None for a spec.
-        reconciled: What became of the reconciliation, None if it was not asked for.
-    """
-
-    name: str
-    network: NetworkSpec | str
-    task: str | None
-    cost: Cost
-    parts: tuple[Part, ...]
-    module: ModuleProfile | None = None
-    reconciled: Reconciled | None = None
-
-    @property
-    def marked_name(self) -> str:
-        """Its name, marked if something is missing from its numbers."""
-        return f"{self.name} (partial)" if self.module and self.module.is_partial else self.name
-
-    @property
-    def uncounted(self) -> dict[str, int]:
-        """Operations that could not be counted, with their calls."""
-        return self.module.recording.uncounted if self.module else {}
-
-    @property
-    def labels(self) -> tuple[str | None, int | None]:
-        """Its spec_id and number of outputs, which a module does not have."""
-        from networks import spec_id
-
-        if isinstance(self.network, str):
-            return None, None
-        return spec_id(self.network), self.network.num_outputs
+        _print(profiles, parts_by, reconciled, show_all=conventions)
+    write_reports(profiles, report)
+    tell_memory_problems(profiles)
+    _tell_problems(profiles)
 
 
 def _by(word: str | None) -> By | None:
@@ -193,7 +169,7 @@ def _check_options(paths: list[str], by: By | None, changes: list[str] | None) -
         problems.append(
             Problem(
                 where="--by",
-                rule="a module of your own has layers, but no stages, slots and branches",
+                rule="a network without a spec has layers, but no stages, slots and branches",
                 got=f"{by.value!r} for {paths[0]}",
                 do="write --by layer",
             )
@@ -211,110 +187,97 @@ def _check_options(paths: list[str], by: By | None, changes: list[str] | None) -
         raise BranchworkError(problems)
 
 
-def _profile(each: NamedNetwork, input_: str | None, by: By | None) -> _Row:
-    from analysis.cost import break_down, measure_cost, unread_operations
+def _check_runnable(files: list[str]) -> None:
+    """Refuses to run the counters on ONNX files."""
+    from blocks import BranchworkError, Problem
+
+    if files:
+        raise BranchworkError(
+            Problem(
+                where="--reconcile",
+                rule="fvcore and thop run PyTorch modules",
+                got=files[0],
+                do="name the module itself, package.module:Name",
+            )
+        )
+
+
+def _profile_module(name: str, input_: str | None, task: str) -> ModuleProfile:
+    from analysis.any_module import import_network, profile_module
+    from analysis.onnx_file import is_onnx_file, profile_onnx
+    from blocks import ImageSize
+    from cli.networks import input_of
+
+    if is_onnx_file(name):
+        asked = ImageSize.parse(input_) if input_ else None
+        return profile_onnx(Path(name), asked, input_of(None, task))
+    return profile_module(import_network(name), input_of(input_, task), name)
+
+
+def _profile(each: NamedNetwork, input_: str | None) -> NetworkProfile:
+    from analysis.profiles import profile_network
     from blocks import BranchworkError
     from cli.networks import input_of
 
-    size = input_of(input_, each.task)
     try:
-        cost = measure_cost(each.spec, size)
-        unread = unread_operations(each.spec)
-        parts = break_down(each.spec.operations(size), by, unread) if by else ()
+        return profile_network(each.name, each.spec, input_of(input_, each.task), each.task)
     except BranchworkError as error:
         raise BranchworkError([problem.under(each.name) for problem in error.problems]) from None
-    return _Row(name=each.name, network=each.spec, task=each.task, cost=cost, parts=parts)
 
 
-def _profile_module(name: str, size: ImageSize, by: By | None) -> _Row:
-    from analysis.any_module import import_network, profile_module
-
-    profiled = profile_module(import_network(name), size, name)
-    return _Row(
-        name=name,
-        network=name,
-        task=None,
-        cost=profiled.cost,
-        parts=profiled.parts if by else (),
-        module=profiled,
-    )
-
-
-def _data(row: _Row, by: By | None) -> dict[str, Any]:
-    spec_id, num_outputs = row.labels
-    data: dict[str, Any] = {
-        "network": row.name,
-        "spec_id": spec_id,
-        "task": row.task,
-        "num_outputs": num_outputs,
-        "input": str(row.cost.input),
-        "params": row.cost.params,
-        "macs": row.cost.macs,
-        "conventions": row.cost.conventions,
-        "is_partial": row.module is not None and row.module.is_partial,
-        "uncounted": row.uncounted,
-    }
-    if row.module is not None and row.module.problem is not None:
-        data["stopped_by"] = str(row.module.problem)
-    if by is not None:
-        data["by"] = by.value
-        data["parts"] = [
-            {
-                "name": part.name,
-                "params": part.params,
-                "macs": part.macs,
-                "conventions": part.conventions,
-            }
-            for part in row.parts
-        ]
-    if row.reconciled is not None:
-        data |= row.reconciled.data()
-    return data
-
-
-def _print(rows: list[_Row], *, show_all: bool) -> None:
-    from analysis.conventions import CONVENTIONS
+def _print(
+    profiles: Sequence[NetworkProfile],
+    by: By | None,
+    reconciled: Sequence[Reconciled],
+    *,
+    show_all: bool,
+) -> None:
+    from analysis.profile_tables import HEADLINES, conventions_table
     from cli.output import out, table
 
     console = out()
-    whole = table("network", "spec_id", "task", "outputs", "input", *_HEADLINES)
-    for row in rows:
-        spec_id, num_outputs = row.labels
+    whole = table("network", "spec_id", "task", "outputs", "input", *HEADLINES)
+    for profile in profiles:
         whole.add_row(
-            row.marked_name,
-            spec_id or "-",
-            row.task or "-",
-            str(num_outputs or "-"),
-            str(row.cost.input),
-            *(f"{row.cost.conventions[name]:,}" for name in _HEADLINES),
+            profile.marked_name,
+            profile.spec_id or "-",
+            profile.task or "-",
+            str(profile.spec.num_outputs) if profile.spec else "-",
+            str(profile.cost.input),
+            *(f"{profile.cost.conventions[name]:,}" for name in HEADLINES),
         )
     console.print(whole)
-    for row in rows:
-        if row.parts:
-            _print_parts(console, row)
+    if by is not None:
+        for profile in profiles:
+            _print_parts(console, profile, by)
     if show_all:
-        every = table("convention", *(row.marked_name for row in rows), title="\nAll conventions")
-        for name in CONVENTIONS:
-            every.add_row(name, *(f"{row.cost.conventions[name]:,}" for row in rows))
-        console.print(every)
-    for row in rows:
-        if row.reconciled is not None:
-            row.reconciled.show(console, row.marked_name)
-    _print_rules(console, show_all=show_all or rows[0].reconciled is not None)
+        names = [profile.marked_name for profile in profiles]
+        every = conventions_table(profiles)
+        shown = table("convention", *names, title="\nAll conventions")
+        for name, _, *counts in every.rows:
+            shown.add_row(name, *counts)
+        console.print(shown)
+        console.print(every.note, markup=False)
+    for profile, each in zip(profiles, reconciled, strict=False):
+        each.show(console, profile.marked_name)
+    show_memory(console, profiles)
+    _print_rules(console, show_all=show_all or bool(reconciled))
 
 
-def _print_parts(console: Console, row: _Row) -> None:
+def _print_parts(console: Console, profile: NetworkProfile, by: By) -> None:
+    from analysis.profile_tables import HEADLINES
+    from analysis.profiles import parts_by
     from cli.output import table
 
-    others = _HEADLINES[2:]
-    broken = table("part", "params", "", "macs", "", *others, title=f"\n{row.marked_name}")
-    for part in row.parts:
+    others = HEADLINES[2:]
+    broken = table("part", "params", "", "macs", "", *others, title=f"\n{profile.marked_name}")
+    for part in parts_by(profile, by):
         broken.add_row(
             part.name,
             f"{part.params:,}",
-            _share(part.params, row.cost.params),
+            _share(part.params, profile.cost.params),
             f"{part.macs:,}",
-            _share(part.macs, row.cost.macs),
+            _share(part.macs, profile.cost.macs),
             *(f"{part.conventions[name]:,}" for name in others),
         )
     console.print(broken)
@@ -322,31 +285,34 @@ def _print_parts(console: Console, row: _Row) -> None:
 
 def _print_rules(console: Console, *, show_all: bool) -> None:
     from analysis.conventions import CONVENTIONS, convention_rule
+    from analysis.profile_tables import HEADLINES
 
-    shown = [name for name in CONVENTIONS if show_all or name in _HEADLINES]
+    shown = [name for name in CONVENTIONS if show_all or name in HEADLINES]
     width = max(map(len, shown))
     console.print("\nWhole numbers for one image, nothing rounded.", markup=False)
     for name in shown:
         console.print(f"  {name:{width}} {convention_rule(name)}", markup=False)
     if not show_all:
-        hidden = ", ".join(name for name in CONVENTIONS if name not in _HEADLINES)
+        hidden = ", ".join(name for name in CONVENTIONS if name not in HEADLINES)
         console.print(f"--conventions prints {hidden} as well.", markup=False)
 
 
-def _tell_problems(rows: list[_Row]) -> None:
+def _tell_problems(profiles: Sequence[NetworkProfile]) -> None:
     """Says what is missing from the numbers that were given.
 
     Raises:
         BranchworkError: If a module did not run to its end.
     """
+    from analysis.profile_words import uncounted_text
     from blocks import BranchworkError
     from cli.output import say
 
-    for row in rows:
-        if row.uncounted:
-            kinds = ", ".join(f"{kind} ({calls})" for kind, calls in row.uncounted.items())
-            say(f"{row.name}: partial, not counted: {kinds}")
-    problems = [row.module.problem for row in rows if row.module and row.module.problem]
+    for profile in profiles:
+        if profile.uncounted:
+            say(uncounted_text(profile))
+        for note in profile.notes:
+            say(f"{profile.name}: {note}")
+    problems = [profile.problem for profile in profiles if profile.problem]
     if problems:
         raise BranchworkError(problems)
 

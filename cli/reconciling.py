@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.any_module import ModuleProfile
-from analysis.conventions import CONVENTIONS
-from analysis.cost import Cost
+from analysis.conventions import CONVENTIONS, OF_PUBLISHED_CODE
 from analysis.counter_runs import CounterRun, run_counters
+from analysis.profiles import NetworkProfile
 from analysis.reconciling import Reconciliation, reconcile
 from blocks import BranchworkError, Problem, did_you_mean, record
 from blocks.testing import first_difference
 from cli.output import table
-from networks import NetworkSpec
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -121,14 +121,16 @@ class Reconciled:
             console.print(shown)
 
 
-def pairs_between(text: str | None) -> tuple[tuple[str, str], ...]:
+def pairs_between(text: str | None, modules: Sequence[str] = ()) -> tuple[tuple[str, str], ...]:
     """Returns the pairs of conventions to account for, ``macs`` with every other by default.
 
     Args:
         text: Two names, ``fvcore,thop``.
+        modules: Import paths among the networks.
 
     Raises:
-        BranchworkError: If the text does not name two conventions.
+        BranchworkError: If the text does not name two conventions, or one that a module that is
+            none of ours does not have.
     """
     if text is None:
         return tuple((_HEADLINE, name) for name in CONVENTIONS if name != _HEADLINE)
@@ -145,12 +147,21 @@ def pairs_between(text: str | None) -> tuple[tuple[str, str], ...]:
                 else did_you_mean(unknown, CONVENTIONS),
             )
         )
+    if modules and not OF_PUBLISHED_CODE.isdisjoint(names):
+        raise BranchworkError(
+            Problem(
+                where="--between",
+                rule=f"{' and '.join(sorted(OF_PUBLISHED_CODE))} count published code, of which "
+                "only networks of ours know",
+                got=f"{text!r} for {modules[0]}",
+                do="write macs,fvcore, for example",
+            )
+        )
     return ((names[0], names[1]),)
 
 
 def reconcile_network(
-    network: NetworkSpec | str,
-    cost: Cost,
+    profile: NetworkProfile,
     module: ModuleProfile | None,
     pairs: tuple[tuple[str, str], ...],
     *,
@@ -159,16 +170,17 @@ def reconcile_network(
     """Runs the counters on a network and accounts for the differences between counts.
 
     Args:
-        network: Its spec, or the import path of a module.
-        cost: Its cost.
+        profile: The network; a module's name is its import path.
         module: What was recorded of a module, None for a spec.
-        pairs: The pairs of conventions to account for.
+        pairs: The pairs of conventions to account for; a module is left without those of which it
+            has no count.
         blocks: Folders with the user's blocks.
     """
     import torch
 
-    counters = run_counters(network, cost.input, blocks=blocks)
-    if isinstance(network, str):
+    cost, network = profile.cost, profile.spec
+    counters = run_counters(network or profile.name, cost.input, blocks=blocks)
+    if network is None:
         assert module is not None
         recording = module.recording
         ops = recording.ops
@@ -195,6 +207,7 @@ def reconcile_network(
             ops, *pair, printed=printed | {"params": cost.params}, are_read=recording.are_read
         )
         for pair in pairs
+        if cost.conventions.keys() >= set(pair)
     )
     emulated = {name: cost.conventions[name] for name in counters}
     return Reconciled(

@@ -12,14 +12,7 @@ from blocks import SLOTS, Problem, Slot, SpecError, fields_of
 
 Data = dict[str, Any]
 
-KIND_WORDS = {
-    "stem": Slot.STEM,
-    "transition": Slot.TRANSITION,
-    "block": Slot.BLOCK,
-    "fusion": Slot.FUSION,
-    "aggregator": Slot.AGGREGATOR,
-    "head": Slot.HEAD,
-}
+KIND_WORDS = {slot.value: slot for slot in Slot}
 """The keys of plain data under which a layer stands, and its slot."""
 
 

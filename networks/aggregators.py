@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
-from blocks import BranchShape, Chain, Ins, LayerSpec, Shape, Slot, Tape
+from blocks import BranchShape, Chain, Flow, Ins, LayerSpec, Op, Shape, Slot, Tape
 from networks._chains import separable_step
 from networks._slots import register_kind
 
@@ -31,6 +31,11 @@ class NoAggregator(LayerSpec):
         """Writes nothing down."""
         del tape, ins
         return tuple(xs)
+
+    def flow(self, ins: Ins, ops: tuple[Op, ...], read: frozenset[int]) -> Flow:
+        """Every branch is passed on."""
+        del ins, ops
+        return Flow((), read)
 
 
 @register_kind(Slot.AGGREGATOR, "iterative")
@@ -69,6 +74,11 @@ class IterativeAggregator(LayerSpec):
                 branch.add(xs[index], branch.upsample_bilinear(outs[-1], ratio))
             outs.append(chains[index].trace(branch.at(f"convs.{index}"), xs[index]))
         return tuple(reversed(outs))
+
+    def flow(self, ins: Ins, ops: tuple[Op, ...], read: frozenset[int]) -> Flow:
+        """Every branch is in all finer ones."""
+        merged = frozenset(range(min(read), len(ins)))
+        return Flow.by_branch(ops, merged, merged)
 
     def _chains(self, ins: Ins) -> list[Chain]:
         outs = self.out_shapes(ins)

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from blocks import (
     BranchShape,
     Chain,
+    Flow,
     Ins,
     LayerSpec,
+    Op,
     Problem,
     Shape,
     Slot,
@@ -44,6 +46,11 @@ class NoFusion(LayerSpec):
         """Writes nothing down."""
         del tape, ins
         return tuple(xs)
+
+    def flow(self, ins: Ins, ops: tuple[Op, ...], read: frozenset[int]) -> Flow:
+        """Every branch is passed on."""
+        del ins, ops
+        return Flow((), read)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +84,11 @@ class PathFusion(LayerSpec):
         if source.stride > target.stride:
             return up_path(source, target)
         return BranchPath(down_chain(STEPS[self.paths], source, target, None), 1)
+
+    def flow(self, ins: Ins, ops: tuple[Op, ...], read: frozenset[int]) -> Flow | None:
+        """Every sum is made for one branch."""
+        sources = {j for i in read for j in (i, *self.sources(i, len(ins)))}
+        return Flow.by_branch(ops, read, sources)
 
     def build_paths(self, ins: Ins) -> nn.ModuleList:
         """Makes the paths; that from branch j to branch i stands at ``i.j``."""
@@ -217,6 +229,10 @@ class ReleasedFusion(PathFusion):
     def num_outs(self, num_ins: int) -> int:
         """All of them."""
         return num_ins
+
+    def flow(self, ins: Ins, ops: tuple[Op, ...], read: frozenset[int]) -> Flow | None:
+        """Every sum is made for one branch, but the first is in all others as well."""
+        return super().flow(ins, ops, read) if 0 in read else None
 
     def build(self, ins: Ins) -> nn.Module:
         """Makes the paths and the sum."""

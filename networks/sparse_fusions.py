@@ -9,7 +9,20 @@ from itertools import pairwise
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
-from blocks import BranchShape, Chain, Ins, LayerSpec, Problem, Shape, Slot, Tape, choice, pointwise
+from blocks import (
+    BranchShape,
+    Chain,
+    Flow,
+    Ins,
+    LayerSpec,
+    Op,
+    Problem,
+    Shape,
+    Slot,
+    Tape,
+    choice,
+    pointwise,
+)
 from networks._chains import STEPS, down_chain, low_rank_step, pointwise_step
 from networks._slots import register_kind
 from networks.fusions import BranchPath, PathFusion, RectifiedSum, single_branch_problems, up_path
@@ -137,6 +150,15 @@ class PooledFusion(LayerSpec):
                     y = _path(source, target).trace(branch.at(f"paths.{i}.{j}"), x)
                     branch.add(xs[i], y)
         return tuple(tape.at("act", branch=i).act(x) for i, x in enumerate(xs))
+
+    def flow(self, ins: Ins, ops: tuple[Op, ...], read: frozenset[int]) -> Flow:
+        """Every sum is made for one branch, every step of a ladder for it and the coarser ones."""
+        steps = [i for j in range(len(ins)) for i in range(j + 1, len(ins))]
+        unread = [place for place, i in enumerate(steps) if i > max(read)]
+        unread += [
+            place for place, op in enumerate(ops) if place >= len(steps) and op.branch not in read
+        ]
+        return Flow(tuple(unread), frozenset(range(len(ins))))
 
 
 def _ladder(ins: Ins) -> tuple[int, ...]:

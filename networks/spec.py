@@ -13,6 +13,7 @@ from blocks import (
     SLOTS,
     BlockSpec,
     Composite,
+    Flow,
     Fold,
     ImageSize,
     Ins,
@@ -26,6 +27,7 @@ from blocks import (
     check_image_size,
     quoted,
 )
+from networks._applying import KIND_WORDS
 from networks.heads import Head
 
 LARGEST_DEPTH = 1000
@@ -118,6 +120,17 @@ class _Body(LayerSpec):
     def out_shapes(self, ins: Ins) -> Ins:
         return ins
 
+    def parts(self, ins: Ins) -> tuple[tuple[LayerSpec, Ins], ...]:
+        return tuple((group, self._select(group, ins)) for group in self.groups)
+
+    def flow(self, ins: Ins, ops: tuple[Op, ...], read: frozenset[int]) -> Flow | None:
+        del ins
+        for group in self.groups:
+            is_apart = read.isdisjoint(group.branches) or read.issuperset(group.branches)
+            if not (is_apart or group.block.independent_branches):
+                return None
+        return Flow.by_branch(ops, read, read)
+
     def build(self, ins: Ins) -> nn.Module:
         return _Partition(
             [group.build(self._select(group, ins)) for group in self.groups],
@@ -178,7 +191,11 @@ class UnitSpec(Composite):
 
     def children(self) -> tuple[tuple[str, LayerSpec], ...]:
         """Returns the body and the fusion."""
-        return (("body", _Body(groups=self.body)), ("fusion", self.fusion))
+        return (("body", self._body), ("fusion", self.fusion))
+
+    @cached_property
+    def _body(self) -> _Body:
+        return _Body(groups=self.body)
 
     def kind_label(self, child: LayerSpec) -> str:
         """Names the fusion's kind."""
@@ -334,17 +351,7 @@ def slot_of(address: str) -> Slot:
     'block'
     """
     parts = address.split(".")
-    return next(_SLOT_WORDS[part] for part in parts if part in _SLOT_WORDS)
-
-
-_SLOT_WORDS = {
-    "stem": Slot.STEM,
-    "transition": Slot.TRANSITION,
-    "body": Slot.BLOCK,
-    "fusion": Slot.FUSION,
-    "aggregator": Slot.AGGREGATOR,
-    "head": Slot.HEAD,
-}
+    return next(KIND_WORDS[part] for part in parts if part in KIND_WORDS)
 
 
 def _one_per_cause(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:

@@ -14,8 +14,10 @@ from blocks import (
     BranchShape,
     Chain,
     Conv,
+    Flow,
     Ins,
     LayerSpec,
+    Op,
     Problem,
     Shape,
     Slot,
@@ -86,6 +88,10 @@ class BranchingTransition(LayerSpec):
             branch = tape.at(f"paths.{index}", branch=index)
             outs.append(x if chain is None else chain.trace(branch, x))
         return tuple(outs)
+
+    def flow(self, ins: Ins, ops: tuple[Op, ...], read: frozenset[int]) -> Flow:
+        """Every branch grows from one alone."""
+        return Flow.by_branch(ops, read, {min(branch, len(ins) - 1) for branch in read})
 
     def _chains(self, ins: Ins) -> list[Chain | None]:
         chains: list[Chain | None] = []

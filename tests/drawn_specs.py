@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from blocks import SLOTS, BlockSpec, BranchShape, LayerSpec, Slot, fields_of, is_block_field
+from blocks import IMAGE, SLOTS, BlockSpec, BranchShape, LayerSpec, Slot, fields_of, is_block_field
 from networks import GroupSpec, NetworkSpec, StageSpec, UnitSpec
 from networks.aggregators import IterativeAggregator, NoAggregator
 from networks.fusions import NoFusion, ReleasedFusion, SumFusion
-from networks.heads import DeconvHeatmapHead, HeatmapHead
+from networks.heads import DeconvHeatmapHead, Head, HeatmapHead
+from networks.segmentation_heads import (
+    AttentionSegmentationHead,
+    ConcatSegmentationHead,
+    FinestSegmentationHead,
+)
 from networks.sparse_fusions import AdjacentFusion, LowRankFusion, PooledFusion
 from networks.stems import HRNetStem, LiteStem, MobileNetV2Stem, ShuffleNetV2Stem
 from networks.transitions import (
@@ -127,10 +132,20 @@ def specs(draw: st.DrawFn) -> NetworkSpec:
         draw(stages(count, last=index == len(counts) - 1)) for index, count in enumerate(counts)
     )
     aggregator = draw(st.sampled_from((NoAggregator(), IterativeAggregator())))
-    heads = (
+    heads: tuple[Head, ...] = (
         HeatmapHead(num_outputs=3),
         DeconvHeatmapHead(num_outputs=3, num_deconvs=1, channels=4),
+        FinestSegmentationHead(num_outputs=3, channels=4),
     )
+    ins = stem.out_shapes(IMAGE)
+    for stage in drawn:
+        ins = stage.out_shapes(ins)
+    if len(ins) > 1:
+        heads += (
+            ConcatSegmentationHead(num_outputs=3),
+            ConcatSegmentationHead(num_outputs=3, channels=4, mix="before"),
+            AttentionSegmentationHead(num_outputs=3, channels=4),
+        )
     return NetworkSpec(
         stem=stem, stages=drawn, aggregator=aggregator, head=draw(st.sampled_from(heads))
     )

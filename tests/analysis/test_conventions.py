@@ -10,8 +10,9 @@ from hypothesis import given, settings
 
 from analysis import conventions
 from analysis.conventions import CONVENTIONS, convention_rule
-from analysis.cost import Cost, measure_cost, network_shares, unread_operations
+from analysis.cost import Cost, measure_cost, network_shares
 from analysis.objectives import objective
+from analysis.unread import unread_operations
 from blocks import BranchworkError, ImageSize, Op, Tape
 from networks import PRESETS, NetworkSpec
 

@@ -60,8 +60,11 @@ def test_printed_flops_are_reproduced(row):
     assert cost.params / 1e6 == pytest.approx(printed, abs=0.061)
 
 
-def test_every_preset_has_a_published_cost():
-    assert {row.preset for row in PUBLISHED_COSTS} == set(PRESETS)
+def test_every_key_point_preset_has_a_published_cost():
+    # The authors of Lite-HRNet did not publish its segmentation half.
+    published = {"small_hrnet_w16_seg", "hrnet_w48_seg"}
+    published |= {preset.name for preset in PRESETS.values() if preset.task == "coco_keypoints"}
+    assert {row.preset for row in PUBLISHED_COSTS} == published
 
 
 @pytest.mark.parametrize(

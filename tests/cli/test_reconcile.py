@@ -76,6 +76,28 @@ def test_a_module_by_layer(command, mine):
     assert (data["spec_id"], data["task"], data["num_outputs"]) == (None, None, None)
 
 
+def test_what_counts_published_code_is_left_out_for_modules(command, mine):
+    arguments = ("nets_of_mine:Net", "lite_hrnet_18", "--input", "32x32")
+    module, network = json.loads(command("profile", *arguments, "--json").out)
+    assert list(module["conventions"]) == list(network["conventions"])
+    unknown = {name for name, count in module["conventions"].items() if count is None}
+    assert unknown == {"published_execution", "mmcv"}
+    assert None not in network["conventions"].values()
+    shown = command("profile", *arguments, "--conventions").out
+    line = next(line for line in shown.splitlines() if line.split()[:1] == ["mmcv"])
+    assert line.split()[1] == "-"
+    assert line.split()[2] == f"{network['conventions']['mmcv']:,}"
+    assert "which only our specs" not in command("profile", "lite_hrnet_18", "--conventions").out
+
+
+def test_a_module_is_reconciled_by_the_conventions_that_it_has(command, mine):
+    result = command("profile", "nets_of_mine:Net", "--input", "32x32", "--reconcile", "--json")
+    (data,) = json.loads(result.out)
+    named = {each["second"] for each in data["reconciliation"]}
+    known = {name for name, count in data["conventions"].items() if count is not None}
+    assert named == known - {"macs"}
+
+
 def test_all_conventions_are_printed_when_asked_for(command):
     assert "242,345,088" not in command("profile", "lite_hrnet_18").out
     shown = command("profile", "lite_hrnet_18", "--conventions")
@@ -88,6 +110,7 @@ def test_all_conventions_are_printed_when_asked_for(command):
     [
         (["lite_hrnet_18", "--between", "fvcore,thopp"], "did you mean 'thop'?"),
         (["lite_hrnet_18", "--between", "fvcore"], "write fvcore,thop, for example"),
+        (["nets_of_mine:Net", "--between", "macs,mmcv"], "write macs,fvcore, for example"),
         (["nets_of_mine:Net", "--by", "slot"], "write --by layer"),
         (["nets_of_mine:Net", "--set", "branches=3"], "leave --set out"),
         (["nets_of_mine:Nett"], "did you mean 'Net'?"),

@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from analysis.any_module import ModuleProfile, profile_module
-from analysis.cost import Cost, measure_cost
+from analysis.any_module import profile_module
+from analysis.profiles import profile_network, profile_of_module
 from blocks import BranchworkError, ImageSize
 from cli.profile_report import check_reports, write_reports
-from networks import NetworkSpec, hrnet_w32, lite_hrnet_18
+from networks import hrnet_w32, lite_hrnet_18
 
 SIZE = ImageSize(256, 192)
 
 
-@dataclass
-class Row:
-    """A row as the command has it."""
-
-    name: str
-    network: NetworkSpec | str
-    task: str | None
-    cost: Cost
-    module: ModuleProfile | None = None
-
-
-def row_of(name, spec):
-    return Row(name, spec, "coco_keypoints", measure_cost(spec, SIZE))
+def profile_of(name, spec):
+    return profile_network(name, spec, SIZE, "coco_keypoints")
 
 
 def test_json_equals_what_the_command_prints_by_layer(command, tmp_path, capsys):
     printed = command("profile", "lite_hrnet_18", "hrnet_w32", "--by", "layer", "--json")
-    rows = [row_of("lite_hrnet_18", lite_hrnet_18()), row_of("hrnet_w32", hrnet_w32())]
+    profiles = [
+        profile_of("lite_hrnet_18", lite_hrnet_18()),
+        profile_of("hrnet_w32", hrnet_w32()),
+    ]
     path = tmp_path / "two.json"
-    write_reports(rows, [path])
+    write_reports(profiles, [path])
     assert capsys.readouterr().err == f"wrote {path}\n"
     for wanted, found in zip(json.loads(printed.out), json.loads(path.read_text()), strict=True):
         assert {key: found[key] for key in wanted} == wanted
@@ -54,15 +45,14 @@ def test_a_module_is_reported_as_the_command_prints_it(command, tmp_path):
     import mine
 
     profiled = profile_module(mine.Net(), ImageSize(64, 48), "mine:Net")
-    row = Row("mine:Net", "mine:Net", None, profiled.cost, profiled)
-    write_reports([row], [tmp_path / "mine.json"])
+    write_reports([profile_of_module("mine:Net", profiled)], [tmp_path / "mine.json"])
     (found,) = json.loads((tmp_path / "mine.json").read_text())
     assert {key: found[key] for key in printed} == printed
 
 
 def test_several_reports_at_once(tmp_path):
     paths = [tmp_path / f"out.{suffix}" for suffix in ("html", "md", "csv", "json", "tex")]
-    write_reports([row_of("lite_hrnet_18", lite_hrnet_18())], paths)
+    write_reports([profile_of("lite_hrnet_18", lite_hrnet_18())], paths)
     for path in paths:
         assert path.stat().st_size > 1000
 

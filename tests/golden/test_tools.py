@@ -14,7 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from analysis import conventions
 from analysis.conventions import fvcore, thop
-from analysis.cost import By, break_down, measure_cost, unread_operations
+from analysis.cost import By, break_down, measure_cost
+from analysis.unread import unread_operations
 from blocks import ImageSize, Op, record
 from networks import PRESETS, NetworkSpec, spec_from_dict, spec_to_dict
 
