@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import nan
 
 from analysis.conventions import CONVENTIONS
-from analysis.latency import RUNTIMES
+from analysis.latency import RUNTIMES, Latency
 from analysis.records import Record
 from blocks import Problem, StudyError, did_you_mean
-
-_SCORE_METRICS = ("mean_oks", "AP50", "AP75", "AR")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +35,15 @@ class Objective:
         head, _, rest = self.name.partition(".")
         return rest if head == "latency" else ""
 
+    def latency(self, latencies: Sequence[Latency]) -> Latency | None:
+        """Returns the latency that it speaks of, None if there is none.
+
+        Of several of its runtime that is the one with the fewest threads, of these the one with
+        the smallest batch.
+        """
+        matching = [each for each in latencies if each.runtime == self.runtime]
+        return min(matching, key=lambda each: (each.threads, each.batch, each.dtype), default=None)
+
     def value(self, record: Record) -> float:
         """Returns the record's number (NaN where it has none); latencies in milliseconds."""
         head, _, rest = self.name.partition(".")
@@ -44,20 +52,29 @@ class Objective:
                 return nan
             return record.score.metrics.get(rest, nan) if rest else record.score.value
         if head == "latency":
-            matching = [x.p50_ms for x in record.latencies if x.runtime == rest]
-            return matching[0] if matching else nan
+            latency = self.latency(record.latencies)
+            return nan if latency is None else latency.p50_ms
         # Records of an older version lack the conventions that came later.
         return float(record.cost.conventions.get(head, nan)) if record.cost else nan
 
 
-def objective(name: str, where: str = "objectives") -> Objective:
+def objective(
+    name: str, where: str = "objectives", metrics: Collection[str] | None = None
+) -> Objective:
     """Returns the objective of a name.
+
+    Args:
+        name: The name.
+        where: Where it is written.
+        metrics: The metrics that the task's scores have; None, if the task is not known, takes
+            any.
 
     Raises:
         StudyError: If there is none of that name.
     """
-    known = objective_names()
-    if name not in known:
+    known = objective_names(metrics or ())
+    is_any_metric = metrics is None and name.removeprefix("score.").isidentifier()
+    if name not in known and not (is_any_metric and name.startswith("score.")):
         raise StudyError(
             Problem(
                 where=where,
@@ -69,11 +86,15 @@ def objective(name: str, where: str = "objectives") -> Objective:
     return Objective(name=name)
 
 
-def objective_names() -> tuple[str, ...]:
-    """Returns the names of all objectives."""
+def objective_names(metrics: Collection[str]) -> tuple[str, ...]:
+    """Returns the names of all objectives.
+
+    Args:
+        metrics: The metrics that the task's scores have.
+    """
     return (
         "score",
-        *(f"score.{metric}" for metric in _SCORE_METRICS),
+        *(f"score.{metric}" for metric in metrics),
         *CONVENTIONS,
         *(f"latency.{runtime}" for runtime in RUNTIMES),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,6 +117,8 @@ def run_and_print(
         f"study {study.name}: {study.trials} networks out of a space of {study.space.size:,}, "
         f"{count} at once, results in {store.study_folder(study.name)}"
     )
+    if study.strata is not None:
+        say(_strata_text(study.strata.by, study.strata.edges))
     with progress(study.trials, "networks") as reporter:
 
         def report(state: Progress) -> None:
@@ -132,6 +135,13 @@ def run_and_print(
             )
             raise
     print_status(search_status(study.name, store))
+
+
+def _strata_text(by: str, edges: Sequence[int]) -> str:
+    return (
+        f"random proposals come in turn from {len(edges) - 1} strata of {by}, with edges at "
+        f"{', '.join(f'{edge:,}' for edge in edges)}"
+    )
 
 
 def _progress_text(study: Study, state: Progress) -> str:
@@ -163,6 +173,12 @@ def print_status(state: dict[str, Any]) -> None:
         f"{state['num_failed']} failed, {state['num_reused']} reused",
         markup=False,
     )
+    if state["strata"] is not None:
+        strata = state["strata"]
+        counts = ", ".join(map(str, strata["num_finished"]))
+        console.print(
+            f"networks by stratum of {strata['by']}, the cheapest first: {counts}", markup=False
+        )
     for failure in state["failures"]:
         console.print(f"failed {failure['record_id']}: {failure['reason']}", markup=False)
     for broken in state["broken_files"]:

@@ -75,7 +75,12 @@ class Journal:
         self._recover(records)
         # A sampler that goes on must not draw again what it drew first.
         seed = study.seed + len(self._optuna.get_trials(deepcopy=False))
-        self._optuna.sampler = SAMPLERS[study.sampler](seed)
+        self._optuna.sampler = SAMPLERS[study.sampler].make(seed)
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether the next proposal is one that was put in, or left by a killed process."""
+        return bool(self._optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def ask(self) -> Asked:
         """Returns the sampler's next proposal."""

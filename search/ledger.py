@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from analysis.environment import current_environment
+from analysis.image_results_store import ImageResultsStore
 from analysis.latency import Latency
 from analysis.records import Record, Status
 from analysis.store import RunStore
@@ -67,6 +68,11 @@ class Ledger:
     def num_left(self) -> int:
         """Networks still to be tried."""
         return max(0, self._study.trials - len(self._tried))
+
+    @property
+    def tried(self) -> Collection[Record]:
+        """One record of every network that was tried."""
+        return self._tried.values()
 
     def known(self, spec_id: str) -> Record | None:
         """Returns the first record of a network that was tried, or whose latency is too high."""
@@ -190,6 +196,10 @@ class Ledger:
     ) -> Record:
         """Writes the record of a network that was trained, that failed, or that was profiled."""
         status = Status.TRAINED if outcome else Status.FAILED if reason else Status.PROFILED
+        if outcome:
+            # Before the record: a killed process leaves no record without them.
+            kept = ImageResultsStore(self._store)
+            kept.write(self._study.name, _record_id(proposal), outcome.results.arrays())
         return self._write(
             self._record(proposal, status, outcome=outcome, reason=reason, latencies=latencies)
         )

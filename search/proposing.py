@@ -7,24 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from analysis.conventions import CONVENTIONS
 from analysis.cost import measure_cost
 from analysis.latency import Latency
-from analysis.many import cost_many, every_choice, sample_choices
-from analysis.part_tables import INVALID
 from blocks import BranchworkError, Problem, SpecError, StudyError, check_image_size
 from networks import NetworkSpec, apply_choices, spec_id, spec_to_dict
+from search.feasible import MAX_ENUMERATED, feasible_rows
 from search.study import Study
 
-MAX_ENUMERATED = 10_000
-"""A space of at most so many rows is looked through to the last one."""
-
-_NUM_DRAWS = 200_000
-"""Of a larger space so many rows are costed at once, so that tight limits leave some."""
-
 _NUM_LOOKED_AT = 2_000
+"""So many rows of a space that is too large to be looked through."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +91,13 @@ class Proposer:
                 spec = self._study.space.spec(row)
             except SpecError:
                 continue
-            if not is_known(spec_id(spec)) and not self._judge(spec)[1]:
+            if not is_known(spec_id(spec)) and self.fits(spec):
                 return row
         return None
+
+    def fits(self, spec: NetworkSpec) -> bool:
+        """Tells whether a network suits the input size and the task, and keeps to the limits."""
+        return not self._judge(spec)[1]
 
     def check_any_fits(self) -> None:
         """Checks that the space holds a network that may be tried at all.
@@ -123,27 +119,13 @@ class Proposer:
 
     def _rows(self, seed: int) -> Iterator[tuple[int, ...]]:
         """Yields rows within the limits in random order: all, or the first of many drawn."""
-        space = self._study.space
-        is_small = space.size <= MAX_ENUMERATED
-        rows = every_choice(space) if is_small else sample_choices(space, _NUM_DRAWS, seed)
-        kept = rows[self._within_limits(rows)]
+        study = self._study
+        kept = feasible_rows(study.space, study.input, study.count_limits, seed)
         order = np.random.default_rng(seed).permutation(len(kept))
-        for row in kept[order if is_small else order[:_NUM_LOOKED_AT]].tolist():
+        if study.space.size > MAX_ENUMERATED:
+            order = order[:_NUM_LOOKED_AT]
+        for row in kept[order].tolist():
             yield tuple(row)
-
-    def _within_limits(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Tells which rows are networks within the limits on counts, all of them at once."""
-        largest = {
-            limit.objective.name: limit.largest
-            for limit in self._study.limits
-            if limit.objective.name in CONVENTIONS
-        }
-        names = tuple(largest) or ("macs",)
-        counts = cost_many(self._study.space, rows, size=self._study.input, names=names)
-        fits: NDArray[np.bool_] = counts[names[0]] != INVALID
-        for name, limit in largest.items():
-            fits &= counts[name] <= limit
-        return fits
 
     def _judge(self, spec: NetworkSpec) -> tuple[bool, str]:
         """Whether a network's cost can be stated, and why it cannot be tried, "" if it can."""
@@ -158,7 +140,7 @@ class Proposer:
             check_image_size("study.input", study.input, spec.coarsest_stride)
         except BranchworkError as error:
             return False, str(error.problems[0])
-        if study.needs_score and spec.output_stride != study.task.stride:
+        if study.needs_score and study.task.stride not in {None, spec.output_stride}:
             misfit = (
                 f"the task's targets have stride {study.task.stride}, "
                 f"the network's output has stride {spec.output_stride}"
@@ -186,7 +168,6 @@ def over_latency(study: Study, latencies: Sequence[Latency]) -> str:
     over = [
         f"{limit.objective.name} {latency.p50_ms:.2f} ms is over the limit {limit.largest:g} ms"
         for limit in study.limits
-        for latency in latencies
-        if latency.runtime == limit.objective.runtime and latency.p50_ms > limit.largest
+        if (latency := limit.objective.latency(latencies)) and latency.p50_ms > limit.largest
     ]
     return "; ".join(over)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from analysis.conventions import CONVENTIONS
+from analysis.naming import RULE, find_network
 from analysis.objectives import Objective, objective
 from analysis.store import RunStore
 from blocks import BranchworkError, ImageSize, Problem, StudyError, did_you_mean
-from networks import PRESETS, NetworkSpec, SpecSpace, read_spec, spec_from_dict
+from networks import PRESETS, NetworkSpec, SpecSpace, spec_from_dict
 from search.samplers import SAMPLERS
+from search.strata import Strata, check_strata, strata_of
 from search.study import Limit, Study
 from tasks import Task, make_task, trainable_task
 from training import schedule_of
 
-_TABLES = ("study", "task", "limits", "free")
+_TABLES = ("study", "task", "limits", "strata", "free")
 _STUDY_KEYS = (
     "name",
     "base",
@@ -67,8 +69,11 @@ def resolve_study(
     base = found.attempt(lambda: _base(table["base"], folder, store))
     schedule = found.attempt(lambda: schedule_of(table.get("schedule", "tiny"), "study.schedule"))
     size = found.attempt(lambda: _input(table, task_class))
-    objectives = found.attempt(lambda: _objectives(table.get("objectives", DEFAULT_OBJECTIVES)))
-    limits = found.attempt(lambda: _limits(written.get("limits", {})))
+    metrics = task_class.results.metric_names if task_class else None
+    objectives = found.attempt(
+        lambda: _objectives(table.get("objectives", DEFAULT_OBJECTIVES), metrics)
+    )
+    limits = found.attempt(lambda: _limits(written.get("limits", {}), metrics))
     sampler = found.attempt(lambda: _sampler(table.get("sampler", "tpe")))
     trials = found.attempt(lambda: _count(table, "trials", 1, DEFAULT_TRIALS))
     seed = found.attempt(lambda: _count(table, "seed", 0, 0))
@@ -80,6 +85,8 @@ def resolve_study(
         if base is not None and task is not None
         else None
     )
+    if "strata" in written:
+        found.attempt(lambda: check_strata(written["strata"]))
     found.raise_problems()
     assert task is not None
     assert schedule is not None
@@ -92,7 +99,7 @@ def resolve_study(
     assert workers is not None
     assert name is not None
     assert space is not None
-    return Study(
+    study = Study(
         name=name,
         task_name=_text(table, "task"),
         task=task,
@@ -107,6 +114,9 @@ def resolve_study(
         limits=limits,
         space=space,
     )
+    if "strata" in written:
+        return dataclasses.replace(study, strata=_strata(written["strata"], study))
+    return study
 
 
 class _Collector:
@@ -235,30 +245,35 @@ def _space(base: NetworkSpec, task: Task, free: Mapping[str, object]) -> SpecSpa
     return SpecSpace.resolve(base.with_outputs(task.num_outputs), free)
 
 
+def _strata(written: Mapping[str, Any], study: Study) -> Strata:
+    return strata_of(
+        written,
+        space=study.space,
+        size=study.input,
+        limits=study.count_limits,
+        seed=study.seed,
+    )
+
+
 def _base(written: object, folder: Path, store: RunStore) -> NetworkSpec:
     """The base is a preset, a spec file beside the study file, a spec_id, or a whole spec."""
     if isinstance(written, Mapping):
         return spec_from_dict(written)
     text = str(written)
-    if text in PRESETS:
-        return PRESETS[text].make(17)
-    for candidate in (folder / text, Path(text)):
-        if candidate.suffix == ".json" and candidate.is_file():
-            return read_spec(candidate)
-    record = store.find_spec(text)
-    if record is not None:
-        return spec_from_dict(record.spec)
+    found = find_network(text, store, (folder, Path()))
+    if found is not None:
+        return found.spec
     raise StudyError(
         Problem(
             where="study.base",
-            rule="the base is a preset, a spec file (.json) or a spec_id in the store",
+            rule=f"the base is {RULE} in the store",
             got=repr(written),
             do=did_you_mean(text, PRESETS),
         )
     )
 
 
-def _objectives(written: object) -> tuple[Objective, ...]:
+def _objectives(written: object, metrics: Collection[str] | None) -> tuple[Objective, ...]:
     names = [str(name) for name in written] if isinstance(written, list) else []
     if not names or len(set(names)) < len(names):
         raise StudyError(
@@ -269,13 +284,13 @@ def _objectives(written: object) -> tuple[Objective, ...]:
                 do='write ["score", "macs"]',
             )
         )
-    return tuple(objective(name, "study.objectives") for name in names)
+    return tuple(objective(name, "study.objectives", metrics) for name in names)
 
 
-def _limits(written: Mapping[str, Any]) -> tuple[Limit, ...]:
+def _limits(written: Mapping[str, Any], metrics: Collection[str] | None) -> tuple[Limit, ...]:
     limits = []
     for name, value in _flattened(written):
-        item = objective(name, f"limits.{name}")
+        item = objective(name, f"limits.{name}", metrics)
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
         if item.maximise or not is_number:
             raise StudyError(

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from analysis.cost import measure_cost
 from analysis.latency import Latency, measure_latency
 from analysis.records import Record, Status
 from analysis.store import RunStore
 from blocks import Problem, StudyError
 from search.engine import Engine, Finished, reason_of
+from search.feasible import MAX_ENUMERATED
 from search.journal import Journal
 from search.ledger import Ledger, Progress
 from search.lock import study_lock
-from search.proposing import MAX_ENUMERATED, Proposal, Proposer, over_latency
+from search.proposing import Proposal, Proposer, over_latency
+from search.samplers import SAMPLERS
+from search.stratifying import StratifiedDraws
 from search.study import Study
 from search.trial import Job, open_split, protocol_of
 from training import Hardware
@@ -96,6 +100,7 @@ class _Search:
         self._proposer.check_any_fits()
         self._protocol_id = self._open_data() if study.needs_score else ""
         self._journal = Journal(study, folder, ledger.by_trial)
+        self._draws = StratifiedDraws(study, self._proposer) if study.strata else None
         self._running: dict[int, _Running] = {}
         self._num_stale = 0
         self._end = ""
@@ -156,6 +161,7 @@ class _Search:
         """Takes one proposal as far as it goes without training; returns it if it is to train."""
         if self._num_stale >= _MAX_STALE and not self._enqueue_fresh():
             return None
+        self._enqueue_stratified()
         asked = self._journal.ask()
         proposal = self._proposer.proposal(asked.number, asked.choices)
         self._num_stale += 1
@@ -199,13 +205,36 @@ class _Search:
         with engine.quiet() as verdict:
             return (measure_latency(proposal.spec, self._study.input, verdict=verdict),)
 
+    def _enqueue_stratified(self) -> None:
+        """Proposes a network of the study's strata where the sampler would draw at random."""
+        num_random = SAMPLERS[self._study.sampler].num_random
+        num_begun = len(self._ledger.tried) + len(self._running)
+        is_random = num_random is None or num_begun < num_random
+        if self._draws is None or not is_random or self._journal.has_waiting:
+            return
+        row = self._draws.draw(self._costs_begun(), self._is_known)
+        if row is not None:
+            self._journal.enqueue(row)
+
+    def _costs_begun(self) -> Iterator[int]:
+        assert self._study.strata is not None
+        by = self._study.strata.by
+        for record in self._ledger.tried:
+            if record.cost is not None:
+                yield record.cost.conventions[by]
+        for running in self._running.values():
+            assert running.proposal.spec is not None
+            yield measure_cost(running.proposal.spec, self._study.input).conventions[by]
+
+    def _is_known(self, spec_id: str) -> bool:
+        """Whether a network was tried, is in training or has been ruled out by its latency."""
+        return self._ledger.known(spec_id) is not None or any(
+            running.proposal.spec_id == spec_id for running in self._running.values()
+        )
+
     def _enqueue_fresh(self) -> bool:
         """Proposes some network that was not tried, when the sampler keeps repeating itself."""
-        busy = {running.proposal.spec_id for running in self._running.values()}
-        row = self._proposer.fresh(
-            lambda spec_id: spec_id in busy or self._ledger.known(spec_id) is not None,
-            self._study.seed + len(self._ledger.by_trial),
-        )
+        row = self._proposer.fresh(self._is_known, self._study.seed + len(self._ledger.by_trial))
         if row is None:
             found_all = self._study.space.size <= MAX_ENUMERATED
             self._end = (

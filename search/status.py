@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from analysis.comparing import conditions_of
+from analysis.objectives import Objective
 from analysis.pareto import pareto_mask
 from analysis.records import Record, Status
 from analysis.store import RunStore
 from search.lock import is_searched
 from search.runner import ENDED_FILE
+from search.strata import Strata
 from search.study import Study
 from search.study_file import load_search
 
@@ -52,11 +54,27 @@ def search_status(name: str, store: RunStore) -> dict[str, Any]:
         "num_failed": count["failed"],
         "num_reused": len(records) - len(own),
         "space_size": study.space.size,
+        "strata": None if study.strata is None else _strata_data(study.strata, records),
         "front": [_front_row(record, study) for record in front],
         "failures": [
             {"record_id": r.record_id, "reason": r.reason} for r in own if r.status is Status.FAILED
         ],
         "broken_files": list(loaded.broken),
+    }
+
+
+def _strata_data(strata: Strata, records: Sequence[Record]) -> dict[str, Any]:
+    """Returns strata with the number of networks that were tried in each."""
+    costs = {
+        r.spec_id: r.cost.conventions[strata.by]
+        for r in records
+        if r.status is not Status.INFEASIBLE and r.cost is not None
+    }
+    held = Counter(map(strata.stratum, costs.values()))
+    return {
+        "by": strata.by,
+        "edges": list(strata.edges),
+        "num_finished": [held[number] for number in range(len(strata))],
     }
 
 
@@ -74,7 +92,7 @@ def front_of(study: Study, records: Sequence[Record]) -> list[Record]:
     ]
     for item in study.objectives:
         if item.runtime:
-            done = _of_one_machine(done, item.runtime)
+            done = _of_one_machine(done, item)
     if not done:
         return []
     values = np.array([[item.value(r) for item in study.objectives] for r in done])
@@ -84,13 +102,14 @@ def front_of(study: Study, records: Sequence[Record]) -> list[Record]:
     return sorted(kept, key=first.value, reverse=first.maximise)
 
 
-def _of_one_machine(records: list[Record], runtime: str) -> list[Record]:
+def _of_one_machine(records: list[Record], item: Objective) -> list[Record]:
+    found = [item.latency(r.latencies) for r in records]
     labels = [
-        {conditions_of(r, each).label for each in r.latencies if each.runtime == runtime}
-        for r in records
+        None if latency is None else conditions_of(r, latency).label
+        for r, latency in zip(records, found, strict=True)
     ]
-    ranked = Counter(label for own in labels for label in own).most_common(1)
-    return [r for r, own in zip(records, labels, strict=True) if ranked and ranked[0][0] in own]
+    ranked = Counter(label for label in labels if label).most_common(1)
+    return [r for r, own in zip(records, labels, strict=True) if ranked and ranked[0][0] == own]
 
 
 def _front_row(record: Record, study: Study) -> dict[str, Any]:
@@ -108,8 +127,7 @@ def _front_row(record: Record, study: Study) -> dict[str, Any]:
     conditions = {
         item.name: conditions_of(record, latency).label
         for item in study.objectives
-        for latency in record.latencies
-        if latency.runtime == item.runtime
+        if (latency := item.latency(record.latencies))
     }
     if conditions:
         row["latency_conditions"] = conditions

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.conventions import CONVENTIONS
 from analysis.objectives import Objective
 from blocks import ImageSize
 from networks import SpecSpace, spec_id
+from search.strata import Strata
 from tasks import Task
 from training import Schedule
 
@@ -46,6 +48,8 @@ class Study:
         workers: Processes that train at the same time; 0 stands for one a core.
         limits: What rules networks out before anything is built.
         space: The networks.
+        strata: Ranges of a cost from which random proposals are drawn in turn, None if they are
+            drawn from the space as it is.
     """
 
     name: str
@@ -61,6 +65,16 @@ class Study:
     workers: int
     limits: tuple[Limit, ...]
     space: SpecSpace
+    strata: Strata | None = None
+
+    @property
+    def count_limits(self) -> dict[str, float]:
+        """The limits on what is counted in closed form, by convention."""
+        return {
+            limit.objective.name: limit.largest
+            for limit in self.limits
+            if limit.objective.name in CONVENTIONS
+        }
 
     @property
     def needs_score(self) -> bool:
@@ -71,14 +85,14 @@ class Study:
     def definition(self) -> dict[str, str]:
         """What must not change while a study goes on, by the names that its file gives.
 
-        Budget, workers, limits, sampler and the place of the data may change.
+        Budget, workers, limits, sampler, strata and the place of the data may change.
         """
         return {
             "study.base": spec_id(self.space.base),
             "study.task": self.task_name,
             "task": json.dumps(asdict(self.task), sort_keys=True),
             "study.input": str(self.input),
-            "study.schedule": json.dumps(asdict(self.schedule), sort_keys=True),
+            "study.schedule": json.dumps(self.schedule.settings(), sort_keys=True),
             "study.objectives": ", ".join(item.name for item in self.objectives),
             "study.seed": str(self.seed),
             **{f"free.{d.address}": ", ".join(d.labels) for d in self.space.dimensions},

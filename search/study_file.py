@@ -53,14 +53,14 @@ def read_study(path: Path, *, store: RunStore, data: Path | None = None) -> Stud
 
 
 def write_study(study: Study, path: Path) -> None:
-    """Writes a resolved study: globs and ``"all"`` written out, choices sorted and pinned."""
+    """Writes a resolved study: globs, ``"all"`` and edges written out, choices sorted."""
     data: dict[str, Any] = {
         "study": {
             "name": study.name,
             "base": spec_to_dict(study.space.base),
             "task": study.task_name,
             "input": str(study.input),
-            "schedule": dataclasses.asdict(study.schedule),
+            "schedule": study.schedule.settings(),
             "objectives": [item.name for item in study.objectives],
             "sampler": study.sampler,
             "trials": study.trials,
@@ -73,6 +73,8 @@ def write_study(study: Study, path: Path) -> None:
             dimension.address: list(dimension.choices) for dimension in study.space.dimensions
         },
     }
+    if study.strata is not None:
+        data["strata"] = {"by": study.strata.by, "edges": list(study.strata.edges)}
     if study.data is not None:
         data["study"]["data"] = str(study.data.resolve())
     path.parent.mkdir(parents=True, exist_ok=True)

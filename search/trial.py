@@ -16,7 +16,7 @@ from analysis.records import CurvePoint, Protocol, Record, Score, Status
 from analysis.statistics import bootstrap
 from blocks import ImageSize
 from networks import NetworkSpec, spec_from_dict, spec_id, spec_to_dict
-from tasks import Task, TaskData
+from tasks import ImageResults, Task, TaskData
 from training import Hardware, Schedule, StepReport, train
 from training.loop import Pace
 
@@ -56,6 +56,7 @@ class Outcome:
 
     Attributes:
         score: The score with its interval.
+        results: The per-image results behind it.
         curve: The learning curve.
         elapsed_s: Seconds of training and evaluation.
         num_skipped_images: Unreadable images that were left out.
@@ -63,6 +64,7 @@ class Outcome:
     """
 
     score: Score
+    results: ImageResults
     curve: tuple[CurvePoint, ...]
     elapsed_s: float
     num_skipped_images: int
@@ -82,7 +84,7 @@ def protocol_of(
     return Protocol(
         task=task_name,
         data={"train": train_data.fingerprint, "val": val_data.fingerprint},
-        schedule=asdict(schedule),
+        schedule=schedule.resolved(len(train_data)).protocol(),
         evaluation=task.evaluation(),
     )
 
@@ -132,6 +134,7 @@ def run_job(
     )
     return Outcome(
         score=score,
+        results=trained.results,
         curve=tuple(CurvePoint(**asdict(point)) for point in trained.curve),
         elapsed_s=trained.elapsed_s,
         num_skipped_images=len(train_data.skipped) + len(val_data.skipped),

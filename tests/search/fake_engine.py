@@ -32,7 +32,14 @@ def outcome(job, value):
         seed=job.seed,
     )
     point = CurvePoint(step=job.schedule.steps, loss=1.0, score=value, elapsed_s=1.0)
-    return Outcome(score=score, curve=(point,), elapsed_s=1.0, num_skipped_images=0, resumed_from=0)
+    return Outcome(
+        score=score,
+        results=job.task.score(splits[1], []),
+        curve=(point,),
+        elapsed_s=1.0,
+        num_skipped_images=0,
+        resumed_from=0,
+    )
 
 
 class FakeEngine(Engine):

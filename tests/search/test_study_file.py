@@ -135,7 +135,6 @@ def test_a_base_can_be_a_file_or_a_spec_id_in_the_store(read, tmp_path):
         ('"lite_hrnet_18"', "3", "study.base: the base is a preset, a spec file"),
         ('"lite_hrnet_18"', "{stem = 3}", "stem"),
         ('"coco_keypoints"', '"coco_keypoint"', "did you mean 'coco_keypoints'"),
-        ('"coco_keypoints"', '"cityscapes"', "known for its number of outputs only"),
         ('data = "data/coco"', "data = 3", "study.data: this is text, got 3"),
         ('"128x96"', '"128"', "study.input: an image size is HEIGHTxWIDTH"),
         ('"128x96"', "128", "study.input: this is text"),
