@@ -7,7 +7,19 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from blocks import BranchShape, Conv, Ins, LayerSpec, Problem, Shape, Slot, Tape, choice
+from blocks import (
+    BranchShape,
+    Conv,
+    Flow,
+    Ins,
+    LayerSpec,
+    Op,
+    Problem,
+    Shape,
+    Slot,
+    Tape,
+    choice,
+)
 from networks._slots import register_kind
 from networks.stems import OneBranch
 
@@ -43,6 +55,11 @@ class HeatmapHead(Head):
         """Writes the convolution down."""
         conv = final_conv(ins[0].channels, self.num_outputs)
         return (conv.trace(tape.at("convs", branch=0), xs[0]),)
+
+    def flow(self, ins: Ins, ops: tuple[Op, ...], read: frozenset[int]) -> Flow:
+        """Reads the finest branch."""
+        del ins, ops, read
+        return Flow((), frozenset({0}))
 
 
 @register_kind(Slot.HEAD, "heatmap_deconv")
@@ -105,6 +122,11 @@ class DeconvHeatmapHead(Head):
         del ins
         conv = final_conv(self.channels, self.num_outputs)
         return (conv.trace(tape.at(str(3 * self.num_deconvs)), x),)
+
+    def flow(self, ins: Ins, ops: tuple[Op, ...], read: frozenset[int]) -> Flow:
+        """Reads the finest branch."""
+        del ins, ops, read
+        return Flow((), frozenset({0}))
 
 
 def final_conv(in_channels: int, num_outputs: int) -> Conv:

@@ -5,6 +5,7 @@ Counts that they reach to the unit, and the sources of every layer, are pinned b
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from blocks.inverted_residual import InvertedResidual
 from networks.aggregators import IterativeAggregator, NoAggregator
 from networks.fusions import NoFusion, ReleasedFusion, SumFusion
 from networks.heads import DeconvHeatmapHead, HeatmapHead
+from networks.segmentation_heads import ConcatSegmentationHead
 from networks.spec import GroupSpec, NetworkSpec, StageSpec, UnitSpec
 from networks.stems import HRNetStem, LiteStem, MobileNetV2Stem, ShuffleNetV2Stem
 from networks.transitions import (
@@ -108,17 +110,54 @@ def shufflenet_v2(num_outputs: int = 17) -> NetworkSpec:
     )
 
 
+def lite_hrnet_18_seg(num_outputs: int = 19) -> NetworkSpec:
+    """Lite-HRNet-18 for segmentation: iterative aggregator, all branches concatenated."""
+    return _lite_segmentation(lite_hrnet_18(), num_outputs)
+
+
+def lite_hrnet_30_seg(num_outputs: int = 19) -> NetworkSpec:
+    """Lite-HRNet-30 for segmentation: iterative aggregator, all branches concatenated."""
+    return _lite_segmentation(lite_hrnet_30(), num_outputs)
+
+
+def naive_lite_hrnet_18_seg(num_outputs: int = 19) -> NetworkSpec:
+    """Naive Lite-HRNet-18 for segmentation: iterative aggregator, all branches concatenated."""
+    return _lite_segmentation(naive_lite_hrnet_18(), num_outputs)
+
+
+def wider_naive_lite_hrnet_18_seg(num_outputs: int = 19) -> NetworkSpec:
+    """Wider naive Lite-HRNet-18 for segmentation: iterative aggregator, all branches."""
+    return _lite_segmentation(wider_naive_lite_hrnet_18(), num_outputs)
+
+
+def small_hrnet_w16_seg(num_outputs: int = 19) -> NetworkSpec:
+    """HRNetV2-W18-Small-v1, whose widths are 16 to 128, for segmentation (arXiv 1904.04514)."""
+    return _hrnet_segmentation(small_hrnet_w16(), num_outputs)
+
+
+def hrnet_w32_seg(num_outputs: int = 19) -> NetworkSpec:
+    """HRNet-W32 with HRNetV2's head for segmentation (arXiv 1904.04514)."""
+    return _hrnet_segmentation(hrnet_w32(), num_outputs)
+
+
+def hrnet_w48_seg(num_outputs: int = 19) -> NetworkSpec:
+    """HRNetV2-W48 for segmentation (arXiv 1904.04514)."""
+    return _hrnet_segmentation(hrnet_w48(), num_outputs)
+
+
 @dataclass(frozen=True)
 class Preset:
-    """A published network.
+    """A published network, or a published backbone with a head for another task.
 
     Attributes:
         name: How the command line and study files call it.
         make: Returns its spec for a number of outputs.
+        task: The task that it was made for, by name; it works for others of the same sort.
     """
 
     name: str
     make: Callable[[int], NetworkSpec]
+    task: str = "coco_keypoints"
 
     @property
     def summary(self) -> str:
@@ -127,18 +166,36 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    make.__name__: Preset(make.__name__, make)
-    for make in (
-        lite_hrnet_18,
-        lite_hrnet_30,
-        naive_lite_hrnet_18,
-        wider_naive_lite_hrnet_18,
-        small_hrnet_w16,
-        hrnet_w32,
-        hrnet_w48,
-        mobilenet_v2,
-        shufflenet_v2,
+    make.__name__: Preset(make.__name__, make, task)
+    for task, makes in (
+        (
+            "coco_keypoints",
+            (
+                lite_hrnet_18,
+                lite_hrnet_30,
+                naive_lite_hrnet_18,
+                wider_naive_lite_hrnet_18,
+                small_hrnet_w16,
+                hrnet_w32,
+                hrnet_w48,
+                mobilenet_v2,
+                shufflenet_v2,
+            ),
+        ),
+        (
+            "cityscapes",
+            (
+                lite_hrnet_18_seg,
+                lite_hrnet_30_seg,
+                naive_lite_hrnet_18_seg,
+                wider_naive_lite_hrnet_18_seg,
+                small_hrnet_w16_seg,
+                hrnet_w32_seg,
+                hrnet_w48_seg,
+            ),
+        ),
     )
+    for make in makes
 }
 """All presets by name."""
 
@@ -179,6 +236,23 @@ def _hrnet(
         aggregator=NoAggregator(),
         head=HeatmapHead(num_outputs=num_outputs),
     )
+
+
+def _lite_segmentation(backbone: NetworkSpec, num_outputs: int) -> NetworkSpec:
+    # The paper's own head is unknown; of what others put there, this one keeps all branches. It
+    # mixes them before upsampling: after it, the head alone would cost more than the network.
+    head = ConcatSegmentationHead(num_outputs=num_outputs, mix="before")
+    return dataclasses.replace(backbone, head=head)
+
+
+def _hrnet_segmentation(backbone: NetworkSpec, num_outputs: int) -> NetworkSpec:
+    """HRNetV2: the last fusion puts out all branches, and the head joins them."""
+    *stages, last = backbone.stages
+    *units, unit = last.units
+    unit = dataclasses.replace(unit, fusion=SumFusion(paths="dense"))
+    stages.append(dataclasses.replace(last, units=(*units, unit)))
+    head = ConcatSegmentationHead(num_outputs=num_outputs)
+    return dataclasses.replace(backbone, stages=tuple(stages), head=head)
 
 
 def _hrnet_stage_1() -> StageSpec:

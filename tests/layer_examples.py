@@ -17,6 +17,11 @@ from blocks.testing import DEFAULT_INS
 from networks.aggregators import IterativeAggregator, NoAggregator
 from networks.fusions import NoFusion, ReleasedFusion, SumFusion
 from networks.heads import DeconvHeatmapHead, HeatmapHead
+from networks.segmentation_heads import (
+    AttentionSegmentationHead,
+    ConcatSegmentationHead,
+    FinestSegmentationHead,
+)
 from networks.sparse_fusions import AdjacentFusion, LowRankFusion, PooledFusion
 from networks.stems import HRNetStem, LiteStem, MobileNetV2Stem, ShuffleNetV2Stem
 from networks.transitions import (
@@ -88,6 +93,10 @@ _LAYERS: dict[Slot, tuple[tuple[LayerSpec, tuple[Ins, ...]], ...]] = {
     Slot.HEAD: (
         (HeatmapHead(num_outputs=5), (ONE, FOUR)),
         (DeconvHeatmapHead(num_outputs=5, num_deconvs=2, channels=8), (ONE, FOUR)),
+        (ConcatSegmentationHead(num_outputs=5), (TWO, FOUR)),
+        (ConcatSegmentationHead(num_outputs=5, channels=8, mix="before"), (TWO, FOUR)),
+        (FinestSegmentationHead(num_outputs=5, channels=8), (ONE, FOUR)),
+        (AttentionSegmentationHead(num_outputs=5, channels=8), (TWO, FOUR)),
     ),
 }
 

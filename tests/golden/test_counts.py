@@ -46,6 +46,26 @@ COUNTS = (
     ("shufflenet_v2", LARGE, 7_550_965, 3_065_122_080, 3_065_122_080, None),
 )
 
+FULL, HALF = "1024x2048", "512x1024"
+
+# The same for segmentation, 19 classes; the authors of Lite-HRNet published none of theirs.
+SEGMENTATION_COUNTS = (
+    ("lite_hrnet_18_seg", HALF, 1_239_531, 2_897_542_272),
+    ("lite_hrnet_18_seg", FULL, 1_239_531, 11_589_852_288),
+    ("lite_hrnet_30_seg", HALF, 1_872_479, 4_079_000_672),
+    ("lite_hrnet_30_seg", FULL, 1_872_479, 16_315_477_088),
+    ("naive_lite_hrnet_18_seg", HALF, 822_737, 2_450_716_672),
+    ("naive_lite_hrnet_18_seg", FULL, 822_737, 9_802_866_688),
+    ("wider_naive_lite_hrnet_18_seg", HALF, 1_427_387, 4_004_749_312),
+    ("wider_naive_lite_hrnet_18_seg", FULL, 1_427_387, 16_018_997_248),
+    ("small_hrnet_w16_seg", HALF, 1_540_819, 8_347_713_536),
+    ("small_hrnet_w16_seg", FULL, 1_540_819, 33_390_854_144),
+    ("hrnet_w32_seg", HALF, 29_546_515, 90_306_510_848),
+    ("hrnet_w32_seg", FULL, 29_546_515, 361_226_043_392),
+    ("hrnet_w48_seg", HALF, 65_859_379, 186_878_263_296),
+    ("hrnet_w48_seg", FULL, 65_859_379, 747_513_053_184),
+)
+
 # The papers print the rule's number in units of 2^20 ("M") or 2^30 ("G").
 PRINTED = (
     ("naive_lite_hrnet_18", SMALL, 20, "194.8"),
@@ -72,6 +92,8 @@ PRINTED_MACS = (
     ("hrnet_w32", LARGE, "16.0"),
     ("hrnet_w48", SMALL, "14.6"),
     ("hrnet_w48", LARGE, "32.9"),
+    ("small_hrnet_w16_seg", FULL, "31.1"),
+    ("hrnet_w48_seg", FULL, "696.2"),
 )
 
 # Wider naive Lite-HRNet-18 with fewer 1x1 convolutions: kept, params, rule / 2^20 by input.
@@ -147,7 +169,8 @@ SHARED_PART_COUNTS = {
 
 
 def preset(name: str, size: str) -> NetworkSpec:
-    return PRESETS[name].make(16 if size == SQUARE else 17)
+    num_outputs = 19 if name.endswith("_seg") else 17
+    return PRESETS[name].make(16 if size == SQUARE else num_outputs)
 
 
 def as_published(ops: Sequence[Op]) -> tuple[Op, ...]:
@@ -176,8 +199,15 @@ def test_counts_are_the_published_ones_to_the_unit(row):
     assert known == expected
 
 
+@pytest.mark.parametrize("row", SEGMENTATION_COUNTS, ids=lambda row: f"{row[0]}-{row[1]}")
+def test_counts_of_segmentation_networks(row):
+    name, size, *expected = row
+    cost = measure_cost(PRESETS[name].make(19), ImageSize.parse(size))
+    assert [cost.params, cost.macs] == expected
+
+
 def test_every_preset_has_its_counts():
-    assert {row[0] for row in COUNTS} == set(PRESETS)
+    assert {row[0] for row in (*COUNTS, *SEGMENTATION_COUNTS)} == set(PRESETS)
 
 
 @pytest.mark.parametrize("row", PRINTED, ids=lambda row: f"{row[0]}-{row[1]}")

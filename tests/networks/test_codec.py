@@ -94,6 +94,13 @@ IDS = {
     "hrnet_w48": "6c96f326881f",
     "mobilenet_v2": "b270befbe853",
     "shufflenet_v2": "03004831d862",
+    "lite_hrnet_18_seg": "6ca0ec5d7f13",
+    "lite_hrnet_30_seg": "d1c466186959",
+    "naive_lite_hrnet_18_seg": "26e48f5c79c1",
+    "wider_naive_lite_hrnet_18_seg": "03beb60bae23",
+    "small_hrnet_w16_seg": "8273c9ade201",
+    "hrnet_w32_seg": "c26a49068490",
+    "hrnet_w48_seg": "e1350356ea8a",
 }
 
 

@@ -1,0 +1,103 @@
+"""The layout of CamVid as SegNet's authors made it: images, label images, lists of pairs."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+from blocks import DataError, Problem
+
+from ._frames import Frame
+from ._label_sets import LabelSet
+
+_IMAGES = (".png", ".jpg", ".jpeg")
+
+
+def read_pairs(folder: Path, split: str, labels: LabelSet) -> list[Frame]:
+    """Returns a split's frames, by name.
+
+    ``SPLIT.txt`` names an image and its label image a line, of which the last two parts of each
+    path count; without it every image in ``SPLIT/`` belongs to the label image of the same name
+    in ``SPLITannot/``.
+
+    Args:
+        folder: The data set's folder.
+        split: The split's name.
+        labels: The ids of the label images.
+
+    Raises:
+        DataError: If the split is not there, or its list is not made of pairs.
+    """
+    listed = folder / f"{split}.txt"
+    if listed.is_file():
+        pairs = _listed(listed)
+    elif (folder / split).is_dir():
+        pairs = [
+            (path, folder / f"{split}annot" / f"{path.stem}.png")
+            for path in (folder / split).iterdir()
+            if path.suffix.lower() in _IMAGES
+        ]
+    else:
+        pairs = []
+    if not pairs:
+        raise DataError(
+            Problem(
+                where=str(folder),
+                rule=f"the split {split!r} is listed in {split}.txt, or its images lie in {split}/",
+                got="neither" if not listed.is_file() else f"an empty {split}.txt",
+                do="give CamVid's folder with --data, or name another split",
+            )
+        )
+    frames = [Frame.of_files(image.stem, image, label, labels.ids) for image, label in pairs]
+    frames.sort(key=lambda frame: frame.name)
+    twice = [one.name for one, two in pairwise(frames) if one.name == two.name]
+    if twice:
+        raise DataError(
+            Problem(
+                where=str(folder),
+                rule="every image of a split has a name of its own",
+                got=f"{twice[0]!r} twice",
+                do="rename one, or list it once",
+            )
+        )
+    return frames
+
+
+def true_label_files(folder: Path, split: str, labels: LabelSet) -> dict[str, Path]:
+    """Returns the true label images of a split by the names of their images.
+
+    Args:
+        folder: The data set's folder, or the folder of the label images themselves.
+        split: The split to look for in the first.
+        labels: The ids of the label images.
+
+    Raises:
+        DataError: If there is none.
+    """
+    beside = {path.stem: path for path in sorted(folder.glob("*.png"))}
+    if beside:
+        return beside
+    frames = read_pairs(folder, split, labels)
+    return {frame.name: frame.label.path for frame in frames if frame.label is not None}
+
+
+def _listed(listed: Path) -> list[tuple[Path, Path]]:
+    folder = listed.parent
+    pairs = []
+    for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) != 2:  # noqa: PLR2004 - a pair
+            raise DataError(
+                Problem(
+                    where=f"{listed}, line {number}",
+                    rule="a line names an image and its label image",
+                    got=repr(line[:80]),
+                    do="write train/NAME.png trainannot/NAME.png, for example",
+                )
+            )
+        # The lists in circulation hold the folders of the machine that they were made on.
+        image, label = (folder.joinpath(*Path(word).parts[-2:]) for word in words)
+        pairs.append((image, label))
+    return pairs
