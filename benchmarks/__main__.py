@@ -10,14 +10,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import counting, latency, learning, profiling, training
+from benchmarks import counting, evaluation, latency, learning, profiling, training, training_speed
 from benchmarks.tables import Table, write_table
 
 QUICK: dict[str, Callable[[], Table]] = {
     "counting": counting.run,
+    "counting_one": counting.run_single,
+    "evaluation": evaluation.run,
     "latency": latency.run,
     "profiling": profiling.run,
     "training": training.run,
+    "training_data": training_speed.run_data,
+    "training_speed": training_speed.run,
 }
 LONG: dict[str, Callable[[], Table]] = {"learning": learning.run}
 
