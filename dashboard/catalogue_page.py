@@ -33,7 +33,14 @@ BLOCKS_VARIABLE = "BRANCHWORK_BLOCKS"
 TASK_OUTPUTS = {"coco_keypoints": 17, "mpii_keypoints": 16, "cityscapes": 19, "camvid": 11}
 """Outputs of each task's networks (tests compare them with those of ``tasks``)."""
 
-PRESET_INPUT = ImageSize(256, 192)
+TASK_INPUTS = {
+    "coco_keypoints": ImageSize(256, 192),
+    "mpii_keypoints": ImageSize(256, 256),
+    "cityscapes": ImageSize(512, 1024),
+    "camvid": ImageSize(384, 480),
+}
+"""The image size at which each task's networks are usually compared (tests compare them too)."""
+
 _SOURCES = Path(blocks.__file__).parent.parent
 
 
@@ -125,11 +132,12 @@ def _show_presets() -> None:
     )
     assert task is not None
     st.caption(
-        f"Counts for one image of {PRESET_INPUT}. MACs: convolutions, linear layers and matrix "
-        "products as Branchwork executes them; paper: the published rule of the Lite-HRNet family."
+        f"Counts for one image of {TASK_INPUTS[task]}. MACs: convolutions, linear layers and "
+        "matrix products as Branchwork executes them; paper: the published rule of the Lite-HRNet "
+        "family."
     )
     st.dataframe(
-        _preset_table(TASK_OUTPUTS[task]),
+        _preset_table(TASK_OUTPUTS[task], str(TASK_INPUTS[task])),
         hide_index=True,
         column_config={
             "params": st.column_config.NumberColumn(format="localized"),
@@ -151,11 +159,11 @@ def _show_presets() -> None:
 
 
 @st.cache_data(show_spinner=False)
-def _preset_table(num_outputs: int) -> pd.DataFrame:
+def _preset_table(num_outputs: int, size: str) -> pd.DataFrame:
     rows = []
     for name, preset in PRESETS.items():
         spec = preset.make(num_outputs)
-        cost = measure_cost(spec, PRESET_INPUT)
+        cost = measure_cost(spec, ImageSize.parse(size))
         counts = {"params": cost.params, "macs": cost.macs, "paper": cost.conventions["paper"]}
         rows.append({"preset": name, **counts, "spec_id": spec_id(spec), "what": preset.summary})
     return pd.DataFrame(rows)

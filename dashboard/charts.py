@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.axes import Axis, cost_axis, score_label, write_score
+from analysis.axes import SCORE_UNIT, Axis, cost_axis, score_label, write_score
 from analysis.comparing import Comparable
 from analysis.figures import (
     FRONT_COLOUR,
@@ -58,7 +58,7 @@ def tradeoff_chart(group: Comparable, cost: str, chosen: str) -> go.Figure:
         if record.record_id == chosen and record.score is not None:
             figure.add_trace(_ring(costs[chosen], record.score.value))
     figure.update_xaxes(title=_wrap(axis.label))
-    figure.update_yaxes(title=_wrap(score_label(group), 46))
+    figure.update_yaxes(title=_wrap(score_label(group), 46), rangemode="nonnegative")
     _log_if_wide(figure, [costs[record.record_id] for record in drawn])
     return _dressed(figure, _HEIGHT)
 
@@ -153,7 +153,12 @@ def curve_chart(record: Record) -> go.Figure:
         )
         figure.add_trace(line, row=row, col=1)
     figure.update_yaxes(title="Training loss", row=1, col=1)
-    figure.update_yaxes(title=f"{record.score.metric} (validation)", row=2, col=1)
+    figure.update_yaxes(
+        title=f"{record.score.metric} (validation, {SCORE_UNIT})",
+        rangemode="nonnegative",
+        row=2,
+        col=1,
+    )
     figure.update_xaxes(title="Optimiser steps", row=2, col=1)
     return _dressed(figure, _SMALL_HEIGHT)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from analysis.axes import INTERVAL_MEANING
+from analysis.axes import INTERVAL_MEANING, SCORE_UNIT
 from analysis.drawing import STYLE, network_drawing, read_network
 from analysis.records import Record, Status
 from analysis.tables import latency_table, record_label
@@ -162,9 +162,12 @@ def _show_score(record: Record) -> None:
     if score is None:
         st.caption("The network was not scored.")
         return
+    st.caption(f"Metrics of {plain(record.task)} ({SCORE_UNIT}). Interval: {INTERVAL_MEANING}.")
+    others = {name: value for name, value in score.metrics.items() if name != score.metric}
     facts = {
         score.metric: score.value,
-        "interval": f"{score.low:.4f} to {score.high:.4f} ({INTERVAL_MEANING})",
+        f"interval of {score.metric}": f"{score.low:.4f} to {score.high:.4f}",
+        **others,
         "resamples": score.num_resamples,
         "images": score.num_images,
         "unreadable images left out": record.num_skipped_images,
@@ -172,8 +175,7 @@ def _show_score(record: Record) -> None:
         "seed": score.seed,
         "training and evaluation, s": round(record.train_s, 1),
     }
-    others = {name: value for name, value in score.metrics.items() if name != score.metric}
-    _fields(facts | others, "")
+    _fields(facts, "")
 
 
 def _fields(data: Mapping[str, Any], nothing: str) -> None:

@@ -92,11 +92,16 @@ def _choose_group(
         index = st.selectbox(
             label,
             range(len(groups)),
-            format_func=lambda i: f"{len(groups[i].records)} scores: {groups[i].label}",
+            format_func=lambda i: f"{_count(groups[i])}: {groups[i].label}",
             key=f"group of {study}",
         )
     assert index is not None
     return groups[index]
+
+
+def _count(group: Comparable) -> str:
+    num = len(group.records)
+    return f"{num} score{'' if num == 1 else 's'}"
 
 
 def _show_findings(records: Sequence[Record], group: Comparable | None, settings: str) -> None:

@@ -1,28 +1,48 @@
 """What networks are for: data, targets, loss, decoding and metric of each task."""
 
 from ._batch import Batch, Item, collate
+from ._diagnosis import Diagnosis
+from ._images import ImageFile
 from ._outputs import OUTPUT_NAMES, default_input_of, num_outputs_of
+from ._picture_boxes import PictureBoxes, read_picture_boxes
+from ._pictures import PersonBox, Picture
 from ._results import Arrays, ImageResults
 from ._task import TASKS, Role, Task, TaskData, make_task, register_task, trainable_task
+from .camvid import CamVid
+from .cityscapes import Cityscapes
 from .coco_keypoints import CocoKeypoints
+from .crowdpose import CrowdPose
+from .mpii_keypoints import MpiiKeypoints
 from .synthetic_keypoints import SyntheticKeypoints
+from .synthetic_segmentation import SyntheticSegmentation
 
 __all__ = [
     "OUTPUT_NAMES",
     "TASKS",
     "Arrays",
     "Batch",
+    "CamVid",
+    "Cityscapes",
     "CocoKeypoints",
+    "CrowdPose",
+    "Diagnosis",
+    "ImageFile",
     "ImageResults",
     "Item",
+    "MpiiKeypoints",
+    "PersonBox",
+    "Picture",
+    "PictureBoxes",
     "Role",
     "SyntheticKeypoints",
+    "SyntheticSegmentation",
     "Task",
     "TaskData",
     "collate",
     "default_input_of",
     "make_task",
     "num_outputs_of",
+    "read_picture_boxes",
     "register_task",
     "trainable_task",
 ]

@@ -3,20 +3,54 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from blocks import DataError, Problem, did_you_mean
 
 from ._outputs import COCO_JOINTS
 
-_PREFIX = "person_keypoints_"
-_NUM_NUMBERS = 3 * len(COCO_JOINTS)
+_IMAGE_INFO = "image_info_"
+# Where the images of the splits lie whose labels are secret.
+_SECRET_IMAGES = "test2017"  # noqa: S105 - a name
+_AGAIN = "unpack or download the file again"
 # Ids and coordinates beyond this are no ids and no coordinates; NaN is not below it either.
 _TOO_LARGE = 2**53
 _SHORT = 40
+# How much of a person's box their mask covers, where a data set has no masks.
+_BOX_SHARE = 0.53
+
+
+@dataclass(frozen=True, kw_only=True)
+class CocoForm:
+    """What differs between data sets in COCO's layout.
+
+    Attributes:
+        prefix: How the names of annotation files begin; the split's name follows.
+        joints: The key points, in the files' order.
+        has_areas: Whether every annotation has the area of its mask; 0.53 of the box otherwise.
+        annotation_folder: Where in the data folder the annotation files lie.
+        image_folder: Where the images of all splits lie; "" if each split has a folder.
+    """
+
+    prefix: str
+    joints: tuple[str, ...]
+    has_areas: bool = True
+    annotation_folder: str = "annotations"
+    image_folder: str = ""
+
+    @property
+    def num_joints(self) -> int:
+        """Number of key points."""
+        return len(self.joints)
+
+
+COCO_FORM = CocoForm(prefix="person_keypoints_", joints=COCO_JOINTS)
+"""The form of COCO's own files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +64,7 @@ class CocoSplit:
         image_folder: The folder with the split's images.
         images: The file's image entries, by rising id.
         annotations: The file's annotation entries, in the file's order.
+        is_labelled: Whether there are annotations at all; those of test splits are secret.
     """
 
     split: str
@@ -38,9 +73,10 @@ class CocoSplit:
     image_folder: Path
     images: tuple[dict[str, Any], ...]
     annotations: tuple[dict[str, Any], ...]
+    is_labelled: bool = True
 
 
-def has_labelled_joints(annotation: dict[str, Any]) -> bool:
+def has_labelled_joints(annotation: Mapping[str, Any]) -> bool:
     """Tells whether an annotation is of one person with at least one labelled key point."""
     return (
         not annotation.get("iscrowd", 0)
@@ -49,10 +85,16 @@ def has_labelled_joints(annotation: dict[str, Any]) -> bool:
     )
 
 
-def read_split(folder: Path, split: str) -> CocoSplit:
+def read_split(folder: Path, split: str, form: CocoForm = COCO_FORM) -> CocoSplit:
     """Reads ``annotations/person_keypoints_SPLIT.json`` of a data folder in COCO's layout.
 
-    The images lie in ``SPLIT/`` or in ``images/SPLIT/``.
+    The images lie in ``SPLIT/`` or in ``images/SPLIT/``. A split whose labels are secret has
+    ``annotations/image_info_SPLIT.json`` instead, and its images may lie in ``test2017/``.
+
+    Args:
+        folder: The data folder.
+        split: The split's name.
+        form: Names of files and key points.
 
     Raises:
         DataError: If a folder or the file is missing, or the file does not say what it must.
@@ -60,21 +102,59 @@ def read_split(folder: Path, split: str) -> CocoSplit:
     if not folder.is_dir():
         got = "a file" if folder.exists() else "no such folder"
         raise _error(folder, "the data folder must exist", got, "give --data the folder's path")
-    path = folder / "annotations" / f"{_PREFIX}{split}.json"
+    path = folder / form.annotation_folder / f"{form.prefix}{split}.json"
+    info = path.with_name(f"{_IMAGE_INFO}{split}.json")
+    if not path.is_file() and info.is_file():
+        content = _content(info)
+        return CocoSplit(
+            split=split,
+            path=info,
+            content=content,
+            image_folder=_image_folder(folder, split, _SECRET_IMAGES),
+            images=_images(info, _parse(info, content, ("images",))["images"]),
+            annotations=(),
+            is_labelled=False,
+        )
     if not path.is_file():
-        raise _missing_file(path, split)
-    content = _content(path)
-    document = _parse(path, content)
-    images = _images(path, document["images"])
-    annotations = _annotations(path, document["annotations"], {image["id"] for image in images})
+        raise _missing_file(path, split, form)
+    content, images, annotations = _read(path, form)
     return CocoSplit(
         split=split,
         path=path,
         content=content,
-        image_folder=_image_folder(folder, split),
+        image_folder=_image_folder(folder, form.image_folder or split),
         images=images,
         annotations=annotations,
     )
+
+
+def read_annotations(
+    path: Path, form: CocoForm = COCO_FORM
+) -> tuple[tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]]:
+    """Reads an annotation file by itself, without its images.
+
+    Returns:
+        The entries of images, by rising id, and those of annotations.
+
+    Raises:
+        DataError: If the file is missing, or does not say what it must.
+    """
+    if not path.is_file():
+        got = "a folder" if path.is_dir() else "no such file"
+        do = f"name a {form.prefix}SPLIT.json file"
+        raise _error(path, "annotations are one JSON file in COCO's form", got, do)
+    _, images, annotations = _read(path, form)
+    return images, annotations
+
+
+def _read(
+    path: Path, form: CocoForm
+) -> tuple[bytes, tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]]:
+    content = _content(path)
+    document = _parse(path, content, ("images", "annotations"))
+    images = _images(path, document["images"])
+    ids = {image["id"] for image in images}
+    return content, images, _annotations(path, document["annotations"], ids, form)
 
 
 def _error(where: Path, rule: str, got: str, do: str) -> DataError:
@@ -89,15 +169,16 @@ def _content(path: Path) -> bytes:
         raise _error(path, "an annotation file must be readable", got, "mend its rights") from None
 
 
-def _missing_file(path: Path, split: str) -> DataError:
+def _missing_file(path: Path, split: str, form: CocoForm) -> DataError:
     rule = f"split {split!r} needs its annotation file"
     if not path.parent.is_dir():
-        do = f"give --data a folder that holds annotations/{path.name}"
+        do = f"give --data a folder that holds {path.parent.name}/{path.name}"
         return _error(path, rule, f"no folder {path.parent.name!r}", do)
-    found = sorted(file.stem.removeprefix(_PREFIX) for file in path.parent.glob(f"{_PREFIX}*.json"))
+    files = path.parent.glob(f"{form.prefix}*.json")
+    found = sorted(file.stem.removeprefix(form.prefix) for file in files)
     if not found:
-        do = f"give --data a folder that holds annotations/{path.name}"
-        return _error(path, rule, f"no {_PREFIX}*.json in that folder", do)
+        do = f"give --data a folder that holds {path.parent.name}/{path.name}"
+        return _error(path, rule, f"no {form.prefix}*.json in that folder", do)
     do = (
         f"{did_you_mean(split, found)} The folder has the splits {', '.join(found)}: "
         "name them by the task's options train_split and val_split"
@@ -105,10 +186,11 @@ def _missing_file(path: Path, split: str) -> DataError:
     return _error(path, rule, "no such file", do)
 
 
-def _image_folder(folder: Path, split: str) -> Path:
-    for candidate in (folder / split, folder / "images" / split):
-        if candidate.is_dir():
-            return candidate
+def _image_folder(folder: Path, split: str, *others: str) -> Path:
+    for name in (split, *others):
+        for candidate in (folder / name, folder / "images" / name):
+            if candidate.is_dir():
+                return candidate
     raise _error(
         folder,
         f"split {split!r} needs its images in {split}/ or images/{split}/",
@@ -117,26 +199,45 @@ def _image_folder(folder: Path, split: str) -> Path:
     )
 
 
-def _parse(path: Path, content: bytes) -> dict[str, Any]:
-    again = "unpack or download the file again"
+def parse_json(path: Path, content: bytes, noun: str) -> Any:  # noqa: ANN401 - whatever it holds
+    """Returns what a JSON file holds.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+        noun: What kind of file it is, for the message.
+
+    Raises:
+        DataError: If it is no JSON.
+    """
+    rule = f"{noun} must be JSON"
     try:
-        document = json.loads(content)
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        # Python's own reader takes NaN, and says better where a file ends.
+        pass
+    try:
+        return json.loads(content)
     except json.JSONDecodeError as error:
         got = f"{error.msg} at line {error.lineno}, column {error.colno}"
-        raise _error(path, "an annotation file must be JSON", got, again) from None
+        raise _error(path, rule, got, _AGAIN) from None
     except (ValueError, RecursionError):
-        raise _error(path, "an annotation file must be JSON", "other bytes", again) from None
+        raise _error(path, rule, "other bytes", _AGAIN) from None
+
+
+def _parse(path: Path, content: bytes, keys: Sequence[str]) -> dict[str, Any]:
+    document = parse_json(path, content, "an annotation file")
     if not isinstance(document, dict):
         got = f"a {type(document).__name__}"
-        raise _error(path, "an annotation file must hold a JSON object", got, again)
-    for key in ("images", "annotations"):
+        raise _error(path, "an annotation file must hold a JSON object", got, _AGAIN)
+    for key in keys:
         entries = document.get(key)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise _error(
                 path,
                 f"an annotation file must hold a list {key!r} of objects",
                 "none" if entries is None else "something else",
-                f"use a COCO {_PREFIX}*.json file",
+                "use a file in COCO's form, with key points",
             )
     return document
 
@@ -146,9 +247,9 @@ def _images(path: Path, images: Sequence[dict[str, Any]]) -> tuple[dict[str, Any
         image
         for image in images
         if not (
-            _is_whole(image.get("id"))
+            is_whole(image.get("id"))
             and isinstance(image.get("file_name"), str)
-            and all(_is_whole(image.get(key)) and image[key] > 0 for key in ("width", "height"))
+            and all(is_whole(image.get(key)) and image[key] > 0 for key in ("width", "height"))
         )
     ]
     if wrong:
@@ -162,77 +263,88 @@ def _images(path: Path, images: Sequence[dict[str, Any]]) -> tuple[dict[str, Any
 
 
 def _annotations(
-    path: Path, annotations: Sequence[dict[str, Any]], image_ids: set[int]
+    path: Path, annotations: Sequence[dict[str, Any]], image_ids: set[int], form: CocoForm
 ) -> tuple[dict[str, Any], ...]:
-    for rule, holds, do in _RULES:
-        wrong = [entry for entry in annotations if not holds(entry, image_ids)]
+    for rule, holds, do in _rules(image_ids, form):
+        wrong = [entry for entry in annotations if not holds(entry)]
         if wrong:
             raise _error(path, rule, _first("annotation", wrong), do)
     if len({entry["id"] for entry in annotations}) < len(annotations):
         got = "an id that stands twice"
         raise _error(path, "every annotation needs an id of its own", got, "renumber them")
-    return tuple(
-        entry
-        if _is_whole(entry.get("num_keypoints"))
-        else {**entry, "num_keypoints": sum(flag > 0 for flag in entry["keypoints"][2::3])}
-        for entry in annotations
+    return tuple(_completed(entry, form) for entry in annotations)
+
+
+def _completed(entry: dict[str, Any], form: CocoForm) -> dict[str, Any]:
+    """Adds to an annotation what follows from it and not every data set writes down."""
+    missing: dict[str, Any] = {}
+    if not is_whole(entry.get("num_keypoints")):
+        missing["num_keypoints"] = sum(flag > 0 for flag in entry["keypoints"][2::3])
+    if not form.has_areas:
+        missing["area"] = entry["bbox"][2] * entry["bbox"][3] * _BOX_SHARE
+    return {**entry, **missing} if missing else entry
+
+
+def _rules(
+    image_ids: set[int], form: CocoForm
+) -> tuple[tuple[str, Callable[[dict[str, Any]], bool], str], ...]:
+    """Returns what must hold of every annotation: the rule, its test, and what to do."""
+    num_numbers = 3 * form.num_joints
+
+    def has_box(entry: dict[str, Any]) -> bool:
+        return are_numbers(entry.get("bbox"), 4) and (
+            not form.has_areas or are_numbers([entry.get("area")], 1)
+        )
+
+    return (
+        (
+            "every annotation needs a whole-numbered id and category_id",
+            lambda entry: is_whole(entry.get("id")) and is_whole(entry.get("category_id")),
+            "correct the entry",
+        ),
+        (
+            "every annotation's image_id must be among the images",
+            lambda entry: is_whole(entry.get("image_id")) and entry["image_id"] in image_ids,
+            "add the images or remove the annotations",
+        ),
+        (
+            (
+                f"every annotation needs {num_numbers} numbers in keypoints "
+                f"({form.num_joints} times x, y, flag)"
+            ),
+            lambda entry: are_numbers(entry.get("keypoints"), num_numbers),
+            f"use a {form.prefix}*.json file of the data set, or correct the entry",
+        ),
+        (
+            "every annotation needs 4 numbers in bbox (left, top, width, height)"
+            + (" and an area" if form.has_areas else ""),
+            has_box,
+            "correct the entry",
+        ),
     )
-
-
-def _has_ids(entry: dict[str, Any], _: set[int]) -> bool:
-    return _is_whole(entry.get("id")) and _is_whole(entry.get("category_id"))
-
-
-def _has_image(entry: dict[str, Any], image_ids: set[int]) -> bool:
-    return _is_whole(entry.get("image_id")) and entry["image_id"] in image_ids
-
-
-def _has_keypoints(entry: dict[str, Any], _: set[int]) -> bool:
-    return _are_numbers(entry.get("keypoints"), _NUM_NUMBERS)
-
-
-def _has_box(entry: dict[str, Any], _: set[int]) -> bool:
-    return _are_numbers(entry.get("bbox"), 4) and _are_numbers([entry.get("area")], 1)
-
-
-_RULES: tuple[tuple[str, Callable[[dict[str, Any], set[int]], bool], str], ...] = (
-    ("every annotation needs a whole-numbered id and category_id", _has_ids, "correct the entry"),
-    (
-        "every annotation's image_id must be among the images",
-        _has_image,
-        "add the images or remove the annotations",
-    ),
-    (
-        f"every annotation needs {_NUM_NUMBERS} numbers in keypoints (17 times x, y, flag)",
-        _has_keypoints,
-        f"use a COCO {_PREFIX}*.json file, or correct the entry",
-    ),
-    (
-        "every annotation needs 4 numbers in bbox (left, top, width, height) and an area",
-        _has_box,
-        "correct the entry",
-    ),
-)
 
 
 def _first(noun: str, wrong: Sequence[dict[str, Any]]) -> str:
     entry = wrong[0]
-    named = [f"{noun} {_short(entry.get('id'))}"]
+    named = [f"{noun} {shortened(entry.get('id'))}"]
     if "image_id" in entry:
-        named.append(f"image_id {_short(entry['image_id'])}")
+        named.append(f"image_id {shortened(entry['image_id'])}")
     return f"{len(wrong)} otherwise, the first being {' with '.join(named)}"
 
 
-def _short(value: object) -> str:
+def shortened(value: object) -> str:
+    """Returns a value as messages show it."""
     text = repr(value)
     return text if len(text) <= _SHORT else f"{text[:_SHORT]}..."
 
 
-def _is_whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """Tells whether a value is a whole number that can be an id."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
 
 
-def _are_numbers(values: object, num: int) -> bool:
+def are_numbers(values: object, num: int) -> bool:
+    """Tells whether a value is a list of so many finite numbers."""
     return (
         isinstance(values, list)
         and len(values) == num

@@ -83,6 +83,25 @@ def crop_of_box(
     )
 
 
+def crop_of_detection(box: npt.ArrayLike, *, size: ImageSize) -> Crop | None:
+    """Returns the crop for a detector's box, or None if the box is empty.
+
+    As in HRNet, a detector's box is taken as it is: not cut to the image.
+
+    Args:
+        box: Left, top, width, height, in image pixels.
+        size: The network's input size, for its aspect ratio.
+    """
+    left, top, width, height = (float(side) for side in np.asarray(box))
+    if width < 0 or height < 0 or max(width, height) <= 0:
+        return None
+    return Crop(
+        x_px=left + width / 2,
+        y_px=top + height / 2,
+        width_px=PADDING * max(width, height * size.width / size.height),
+    )
+
+
 def apply_affine(matrix: FloatArray, points: FloatArray) -> FloatArray:
     """Maps points.
 

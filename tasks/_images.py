@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -28,6 +28,31 @@ _NUM_THREADS = 2
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _TAIL_BYTES = 4096
 _NUM_NAMED = 3
+
+
+class Decodable(Protocol):
+    """A file of a split that is decoded to an array: an image, or a label image."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Size once it is decoded."""
+
+    def read(self) -> ByteImage:
+        """Decodes it; raises DataError."""
+
+    def check_ends(self) -> None:
+        """Looks at its ends only; raises DataError."""
+
+    def check_exists(self) -> None:
+        """Looks whether it is there; raises DataError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +80,21 @@ class ImageFile:
             width_px=entry["width"],
             height_px=entry["height"],
         )
+
+    @classmethod
+    def of_header(cls, path: Path, name: str) -> ImageFile:
+        """Returns an image whose size no annotation file says: as its header says, else 0x0.
+
+        Args:
+            path: Where it lies.
+            name: What messages call it.
+        """
+        try:
+            with Image.open(path) as image:
+                width, height = image.size
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            width, height = 0, 0
+        return cls(path=path, name=name, width_px=width, height_px=height)
 
     @property
     def num_bytes(self) -> int:
@@ -142,7 +182,7 @@ class ImageStore:
         self._num_bytes = 0
         self._lock = threading.Lock()
 
-    def read(self, file: ImageFile) -> ByteImage:
+    def read(self, file: Decodable) -> ByteImage:
         """Returns an image, decoded (height, width, 3); not to be written to.
 
         Raises:
@@ -165,7 +205,7 @@ class ImageStore:
 
 
 def find_unreadable(
-    store: ImageStore, needed: Sequence[ImageFile], others: Sequence[ImageFile]
+    store: ImageStore, needed: Sequence[Decodable], others: Sequence[Decodable]
 ) -> dict[Path, str]:
     """Finds the images of a split that cannot be read.
 
@@ -186,9 +226,9 @@ def find_unreadable(
         DataError: If more than 1 % of the split's images, and more than one, cannot be read.
     """
     fits = sum(file.num_bytes for file in needed) <= store.cache_bytes
-    read: Callable[[ImageFile], object] = store.read if fits else ImageFile.check_ends
+    read: Callable[[Decodable], object] = store.read if fits else lambda file: file.check_ends()
 
-    def problem_of(file: ImageFile, check: Callable[[ImageFile], object]) -> str | None:
+    def problem_of(file: Decodable, check: Callable[[Decodable], object]) -> str | None:
         try:
             check(file)
         except DataError as error:
@@ -197,7 +237,7 @@ def find_unreadable(
 
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
         problems = [*pool.map(lambda file: problem_of(file, read), needed)]
-    problems += [problem_of(file, ImageFile.check_exists) for file in others]
+    problems += [problem_of(file, lambda one: one.check_exists()) for file in others]
     files = [*needed, *others]
     found = [(file, got) for file, got in zip(files, problems, strict=True) if got is not None]
     if len(found) > max(1, MAX_UNREADABLE * len(files)):

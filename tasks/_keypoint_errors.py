@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._coco_files import has_labelled_joints
+from ._diagnosis import Diagnosis
 from ._results import FloatArray
 
 ERRORS = ("good", "jitter", "inversion", "swap", "miss")
@@ -18,11 +19,14 @@ ERRORS = ("good", "jitter", "inversion", "swap", "miss")
 _GOOD, _NEAR = 0.85, 0.5
 _LEAST_MATCH = 0.1
 
+OKS_SCALE = "COCO's similarity (OKS), the scale being the root of the person's area"
+"""What errors are measured by where people have areas."""
+
 Annotation = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeypointErrors:
+class KeypointErrors(Diagnosis):
     """How often each kind of error was made.
 
     Attributes:
@@ -31,12 +35,46 @@ class KeypointErrors:
             ``ERRORS`` (K, 5).
         num_matched: People with a prediction.
         num_unmatched: Labelled people without one; their key points are in no count.
+        scale: What distances are measured by.
     """
 
     joints: tuple[str, ...]
     counts: npt.NDArray[np.int64]
     num_matched: int
     num_unmatched: int
+    scale: str = OKS_SCALE
+
+    @property
+    def convention(self) -> str:
+        """Which errors there are, and by what they are measured."""
+        return (
+            "Ronchi and Perona (ICCV 2017), labelled key points of people with a prediction; good "
+            f"from a similarity of {_GOOD} on, jitter from {_NEAR} on, inversion: near the label "
+            "of its mirror image, swap: near one of another person, miss: near none; by "
+            f"{self.scale}"
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The kinds of errors."""
+        return ("key point", "labelled", *ERRORS)
+
+    def rows(self) -> list[tuple[str | float, ...]]:
+        """Returns a row a key point, and one for all of them."""
+        report = self.report()
+        named = {"all": report["all"], **report["per_joint"]}
+        return [
+            (name, row["num_labelled"], *(row[kind] for kind in ERRORS))
+            for name, row in named.items()
+        ]
+
+    def parts(self) -> Sequence[tuple[str, dict[str, float]]]:
+        """Returns how much of every labelled key point is of each kind."""
+        return [
+            (str(name), dict(zip(ERRORS, map(float, fractions), strict=True)))
+            for name, whole, *fractions in self.rows()
+            if whole
+        ]
 
     def fractions(self) -> FloatArray:
         """Returns each kind's part of a joint's labelled key points (K, 5); NaN if there are none.
@@ -51,6 +89,7 @@ class KeypointErrors:
         """Returns counts and fractions as plain values."""
         whole = self.counts.sum(axis=0)
         return {
+            "convention": self.convention,
             "num_matched_people": self.num_matched,
             "num_unmatched_people": self.num_unmatched,
             "all": _row(whole),
@@ -60,13 +99,14 @@ class KeypointErrors:
         }
 
 
-def diagnose(
+def diagnose(  # noqa: PLR0913 - a convention is all of these
     annotations: Sequence[Annotation],
     predictions: Sequence[Mapping[str, Any]],
     *,
     joints: tuple[str, ...],
     mirrored: Sequence[int],
     sigmas: FloatArray,
+    scale: str = OKS_SCALE,
 ) -> KeypointErrors:
     """Sorts every labelled key point of every predicted person by what went wrong with it.
 
@@ -88,16 +128,19 @@ def diagnose(
         joints: The key points' names.
         mirrored: For each key point, its mirror image.
         sigmas: How far annotators disagree on each.
+        scale: What the annotations' ``area`` stands for, in words.
     """
     people = [entry for entry in annotations if has_labelled_joints(entry)]
     by_image: dict[int, list[_Person]] = {}
     for entry in people:
         by_image.setdefault(entry["image_id"], []).append(_Person.of(entry))
+    made_for: dict[int, list[Mapping[str, Any]]] = {}
+    for each in predictions:
+        made_for.setdefault(each["image_id"], []).append(each)
     counts = np.zeros((len(joints), len(ERRORS)), dtype=np.int64)
     num_matched = 0
     for image_id, present in by_image.items():
-        made = [each for each in predictions if each["image_id"] == image_id]
-        for person, points in _matched(present, made, sigmas):
+        for person, points in _matched(present, made_for.get(image_id, []), sigmas):
             num_matched += 1
             others = [each for each in present if each is not person]
             kinds = _kinds(person, others, points, mirrored, sigmas)
@@ -108,6 +151,7 @@ def diagnose(
         counts=counts,
         num_matched=num_matched,
         num_unmatched=len(people) - num_matched,
+        scale=scale,
     )
 
 

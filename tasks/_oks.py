@@ -1,31 +1,34 @@
-"""Object key-point similarity, and COCO's key-point metrics by image."""
+"""COCO's key-point metrics by image."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from blocks import DataError, Problem
 
 from ._average_precision import Ranking
-from ._coco_files import has_labelled_joints
+from ._keypoint_arrays import NOBODY, Detections, IntArray, People
+from ._oks_matching import AREAS_PX, match
+from ._oks_similarity import COCO_SIGMAS, COCO_SIMILARITY, Similarity, keypoint_similarity
 from ._results import Arrays, FloatArray, ImageResults, checked_weights
 
-COCO_SIGMAS = (
-    np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
-)
-"""How far annotators disagree on each of COCO's key points, relative to the person's scale."""
+__all__ = [
+    "COCO_SIGMAS",
+    "COCO_SIMILARITY",
+    "KEYPOINT_METRICS",
+    "KeypointResults",
+    "Similarity",
+    "keypoint_similarity",
+    "score_arrays",
+    "score_keypoints",
+]
 
-_PERSON = 1
 _AREAS = {"": "all", "m": "medium", "l": "large"}
 _AT = {"50": 0, "75": 5}
 
@@ -34,24 +37,6 @@ KEYPOINT_METRICS = (
     "mean_oks",
 )
 """The metrics of a key-point task, in the order of pycocotools, and our own."""
-
-
-def keypoint_similarity(truth: Mapping[str, Any], keypoints: Sequence[float]) -> float:
-    """Returns the object key-point similarity of a prediction to a labelled person.
-
-    The mean over labelled key points of ``exp(-d^2 / (2 s^2 k^2))`` with d the distance in
-    pixels, s^2 the person's area and k twice the key point's sigma
-    (https://cocodataset.org/#keypoints-eval).
-
-    Args:
-        truth: An annotation with at least one labelled key point.
-        keypoints: 17 times x, y and anything, in image pixels.
-    """
-    true = np.asarray(truth["keypoints"], dtype=np.float64).reshape(-1, 3)
-    made = np.asarray(keypoints, dtype=np.float64).reshape(-1, 3)
-    squared = ((made[:, :2] - true[:, :2]) ** 2).sum(axis=1)
-    exponents = squared / (2 * COCO_SIGMAS) ** 2 / (truth["area"] + np.spacing(1)) / 2
-    return float(np.exp(-exponents)[true[:, 2] > 0].mean())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +52,7 @@ class KeypointResults(ImageResults):
     """
 
     headline: ClassVar[str] = "AP"
+    metric_names: ClassVar[tuple[str, ...]] = KEYPOINT_METRICS
 
     image_ids: npt.NDArray[np.int64]
     rankings: Mapping[str, Ranking]
@@ -124,7 +110,10 @@ class KeypointResults(ImageResults):
         )
 
     def report(self) -> dict[str, Any]:
-        """Returns the ten numbers of pycocotools, AP at each threshold, and the mean similarity."""
+        """Returns the ten numbers of pycocotools, AP at each threshold, and our own.
+
+        At most 20 predictions of an image are matched.
+        """
         metrics = self.metrics
         ones = np.ones((1, self.num_images))
         by_threshold = self.rankings["all"].average_precision(ones)[0]
@@ -132,6 +121,11 @@ class KeypointResults(ImageResults):
             "keypoint_stats": {name: metrics[name] for name in KEYPOINT_METRICS[:-1]},
             "keypoint_AP_per_oks_threshold_0.50_to_0.95": by_threshold.tolist(),
             "mean_oks": metrics["mean_oks"],
+            "counts": {
+                "images": self.num_images,
+                "gt_with_keypoints": int(self.rankings["all"].num_people.sum()),
+                "predictions_matched": len(self.rankings["all"].scores),
+            },
         }
 
     def arrays(self) -> Arrays:
@@ -161,7 +155,7 @@ class KeypointResults(ImageResults):
                         if name.startswith(f"{area}.")
                     }
                 )
-                for area in _AREAS.values()
+                for area in AREAS_PX
             },
             similarity=arrays["similarity"],
             num_labelled=arrays["num_labelled"],
@@ -178,115 +172,83 @@ def score_keypoints(
     images: Sequence[dict[str, Any]],
     annotations: Sequence[dict[str, Any]],
     predictions: Sequence[dict[str, Any]],
+    similarity: Similarity = COCO_SIMILARITY,
 ) -> KeypointResults:
-    """Scores predictions by COCO's key-point metrics, matching them with pycocotools.
+    """Scores predictions by COCO's key-point metrics.
 
     Args:
         images: The split's images, as in its annotation file.
         annotations: The split's annotations, crowds and people without key points included.
         predictions: In COCO's results form; ``annotation_id``, where there is one, says whose
             prediction it is.
+        similarity: How similar a prediction is to a person.
 
     Raises:
         DataError: If a prediction is for an image that the split does not have.
     """
-    ids = {image["id"] for image in images}
-    strays = [made for made in predictions if made["image_id"] not in ids]
-    if strays:
+    num_joints = similarity.num_joints
+    return score_arrays(
+        np.array([image["id"] for image in images], dtype=np.int64),
+        People.of_annotations(annotations, num_joints),
+        Detections.of_predictions(predictions, num_joints),
+        similarity,
+    )
+
+
+def score_arrays(
+    image_ids: IntArray,
+    people: People,
+    detections: Detections,
+    similarity: Similarity = COCO_SIMILARITY,
+) -> KeypointResults:
+    """Scores predictions that are arrays by COCO's key-point metrics.
+
+    Args:
+        image_ids: The split's images (I,).
+        people: All its annotations, crowds and people without key points included.
+        detections: The predictions.
+        similarity: How similar a prediction is to a person.
+
+    Raises:
+        DataError: If a prediction is for an image that the split does not have.
+    """
+    image_ids = np.unique(image_ids)
+    strays = detections.image_ids[~np.isin(detections.image_ids, image_ids)]
+    if len(strays):
         raise DataError(
             Problem(
                 where="predictions",
                 rule="every prediction must be for an image of the split",
-                got=f"{len(strays)} for others, the first for image {strays[0]['image_id']}",
+                got=f"{len(strays)} for others, the first for image {strays[0]}",
                 do="score them on the split that they were made on",
             )
         )
-    own = {made.get("annotation_id"): made["keypoints"] for made in predictions}
-    image_ids = np.array(sorted(ids), dtype=np.int64)
-    place = {image_id: index for index, image_id in enumerate(image_ids.tolist())}
-    similarity, num_labelled = np.zeros(len(place)), np.zeros(len(place))
-    for entry in annotations:
-        if has_labelled_joints(entry):
-            index = place[entry["image_id"]]
-            num_labelled[index] += 1
-            if entry["id"] in own:
-                similarity[index] += keypoint_similarity(entry, own[entry["id"]])
+    similar, num_labelled = _own(image_ids, people, detections, similarity)
     return KeypointResults(
         image_ids=image_ids,
-        rankings=_rankings(images, annotations, predictions),
-        similarity=similarity,
+        rankings=match(image_ids, people, detections, similarity),
+        similarity=similar,
         num_labelled=num_labelled,
     )
 
 
-def _rankings(
-    images: Sequence[dict[str, Any]],
-    annotations: Sequence[dict[str, Any]],
-    predictions: Sequence[dict[str, Any]],
-) -> dict[str, Ranking]:
-    # pycocotools reports its progress on standard output and writes into the entries it is given.
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = _coco(images, [_truth(entry, index) for index, entry in enumerate(annotations)])
-        made = _coco(images, [_result(made, index) for index, made in enumerate(predictions)])
-        evaluation = COCOeval(truth, made, "keypoints")
-        evaluation.evaluate()
-    params = evaluation.params
-    num_images = len(params.imgIds)
-    rankings = {}
-    for index, area in enumerate(params.areaRngLbl):
-        start = index * num_images
-        cells = evaluation.evalImgs[start : start + num_images]
-        rankings[area] = _ranking(cells, len(params.iouThrs))
-    return rankings
+def _own(
+    image_ids: IntArray, people: People, detections: Detections, similarity: Similarity
+) -> tuple[FloatArray, FloatArray]:
+    """Returns, by image, the similarity of people's own predictions, and how many people.
 
-
-def _coco(images: Sequence[dict[str, Any]], annotations: list[dict[str, Any]]) -> COCO:
-    coco = COCO()
-    categories = [{"id": _PERSON}]
-    coco.dataset = {"images": [*images], "annotations": annotations, "categories": categories}
-    coco.createIndex()
-    return coco
-
-
-def _truth(annotation: dict[str, Any], index: int) -> dict[str, Any]:
-    # pycocotools takes id 0 for "not matched".
-    return {"iscrowd": 0, **annotation, "id": index + 1, "category_id": _PERSON}
-
-
-def _result(prediction: dict[str, Any], index: int) -> dict[str, Any]:
-    keypoints = np.asarray(prediction["keypoints"], dtype=np.float64).reshape(-1, 3)
-    left, top = keypoints[:, :2].min(axis=0)
-    right, bottom = keypoints[:, :2].max(axis=0)
-    return {
-        "id": index + 1,
-        "image_id": prediction["image_id"],
-        "category_id": _PERSON,
-        "keypoints": prediction["keypoints"],
-        "score": prediction["score"],
-        "area": (right - left) * (bottom - top),
-        "bbox": [left, top, right - left, bottom - top],
-    }
-
-
-def _ranking(cells: Sequence[dict[str, Any] | None], num_thresholds: int) -> Ranking:
-    filled = [(index, cell) for index, cell in enumerate(cells) if cell is not None]
-    num_people = np.zeros(len(cells))
-    image_index: list[int] = []
-    scores: list[float] = []
-    found = [np.zeros((num_thresholds, 0))]
-    ignored = [np.zeros((num_thresholds, 0))]
-    for index, cell in filled:
-        num_people[index] = np.count_nonzero(np.asarray(cell["gtIgnore"]) == 0)
-        image_index += [index] * len(cell["dtScores"])
-        scores += cell["dtScores"]
-        found.append(cell["dtMatches"])
-        ignored.append(cell["dtIgnore"])
-    order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
-    return Ranking(
-        image_index=np.asarray(image_index, dtype=np.intp)[order],
-        scores=np.asarray(scores, dtype=np.float64)[order],
-        found=np.concatenate(found, axis=1)[:, order] != 0,
-        counted=np.concatenate(ignored, axis=1)[:, order] == 0,
-        num_people=num_people,
-        empty=not filled,
-    )
+    Where no prediction says whose it is, there is nothing to be known, and nobody is counted.
+    """
+    num_images = len(image_ids)
+    known = np.flatnonzero(detections.annotation_ids != NOBODY)
+    if len(detections) and not len(known):
+        return np.zeros(num_images), np.zeros(num_images)
+    own = dict(zip(detections.annotation_ids[known].tolist(), known.tolist(), strict=True))
+    place = np.searchsorted(image_ids, people.image_ids)
+    labelled = np.flatnonzero(people.labelled)
+    person = np.array([i for i in labelled if int(people.ids[i]) in own], dtype=np.int64)
+    made = np.array([own[int(people.ids[i])] for i in person], dtype=np.int64)
+    similar = similarity.of_pairs(people, detections, person, made)
+    own_sums = np.bincount(place[person], weights=similar, minlength=num_images)
+    counts = np.bincount(place[labelled], minlength=num_images)
+    return own_sums.astype(np.float64), counts.astype(np.float64)

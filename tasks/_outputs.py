@@ -45,6 +45,24 @@ MPII_JOINTS = (
 )
 """The 16 key points of MPII Human Pose, in the order of its annotation files."""
 
+CROWDPOSE_JOINTS = (
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+    "head",
+    "neck",
+)
+"""The 14 key points of CrowdPose, in the order of its annotation files."""
+
 CITYSCAPES_CLASSES = (
     "road",
     "sidewalk",
@@ -83,12 +101,26 @@ CAMVID_CLASSES = (
 )
 """The 11 classes of CamVid, by their label (11 itself means unlabelled)."""
 
+STREET_CLASSES = (
+    "road",
+    "pavement",
+    "building",
+    "vegetation",
+    "sky",
+    "pole",
+    "car",
+    "person",
+)
+"""The 8 classes of the synthetic street scenes, by their label (8 itself means unlabelled)."""
+
 OUTPUT_NAMES: dict[str, tuple[str, ...]] = {
     "coco_keypoints": COCO_JOINTS,
     "synthetic_keypoints": COCO_JOINTS,
     "mpii_keypoints": MPII_JOINTS,
+    "crowdpose": CROWDPOSE_JOINTS,
     "cityscapes": CITYSCAPES_CLASSES,
     "camvid": CAMVID_CLASSES,
+    "synthetic_segmentation": STREET_CLASSES,
 }
 """Every task's outputs by its name: tasks that can be trained, and tasks known for their size."""
 
@@ -96,9 +128,11 @@ _DEFAULT_INPUTS: dict[str, ImageSize] = {
     "coco_keypoints": ImageSize(256, 192),
     "synthetic_keypoints": ImageSize(96, 64),
     "mpii_keypoints": ImageSize(256, 256),
+    "crowdpose": ImageSize(256, 192),
     "cityscapes": ImageSize(512, 1024),
     # Its frames have 360 rows, which the coarsest stride does not divide.
     "camvid": ImageSize(384, 480),
+    "synthetic_segmentation": ImageSize(96, 128),
 }
 
 

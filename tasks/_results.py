@@ -27,6 +27,9 @@ class ImageResults(ABC):
     headline: ClassVar[str]
     """The metric that stands for the network, a key of ``metrics``."""
 
+    metric_names: ClassVar[tuple[str, ...]]
+    """The keys of ``metrics``, which studies can search by."""
+
     @property
     @abstractmethod
     def image_names(self) -> tuple[str, ...]:

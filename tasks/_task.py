@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from blocks import BranchworkError, ImageSize, Problem, Registry, did_you_mean
 
 from ._batch import Batch, Item
-from ._outputs import OUTPUT_NAMES
+from ._diagnosis import Diagnosis
+from ._images import ByteImage
+from ._pictures import Picture
 from ._results import ImageResults
 
 Role = Literal["train", "val"]
@@ -69,11 +71,20 @@ class Task(ABC):
     metric: ClassVar[str]
     """The metric by which networks are compared, a key of ``ImageResults.metrics``."""
 
+    results: ClassVar[type[ImageResults]]
+    """The per-image results that ``score`` gives."""
+
     default_input: ClassVar[ImageSize]
     """The input size where the user names none."""
 
     stride: ClassVar[int | None] = 4
     """Stride that the network's output must have; None if the task takes any."""
+
+    boxed: ClassVar[bool] = True
+    """Whether the network is shown the boxes of people, and not whole images."""
+
+    prediction_suffixes: ClassVar[tuple[str, ...]] = ()
+    """How the names of files of predictions may end; none where predictions are a folder."""
 
     @property
     @abstractmethod
@@ -123,6 +134,125 @@ class Task(ABC):
         """
 
     @abstractmethod
+    def score_files(self, annotations: Path, predictions: Path) -> ImageResults:
+        """Scores predictions that lie in files, wherever they were made; no image is opened.
+
+        Args:
+            annotations: The file or folder with the truth, in the data set's own form.
+            predictions: The file or folder with the predictions, in the field's usual form.
+
+        Raises:
+            DataError: If a file is missing or cannot be used, or if the two do not fit.
+        """
+
+    @abstractmethod
+    def write_predictions(
+        self, data: TaskData, predictions: Sequence[dict[str, Any]], out: Path
+    ) -> None:
+        """Writes the predictions of a split so that ``score_files`` can read them.
+
+        Args:
+            data: The split.
+            predictions: One an item, as ``predict`` returns them.
+            out: The file or folder to write, as ``score_files`` takes it.
+
+        Raises:
+            BranchworkError: If the file cannot have that name.
+        """
+
+    @abstractmethod
+    def diagnose(
+        self, data: TaskData, predictions: Sequence[dict[str, Any]], results: ImageResults
+    ) -> Diagnosis:
+        """Returns where the errors of predictions lie.
+
+        Args:
+            data: The split.
+            predictions: One an item.
+            results: What ``score`` gave for them.
+        """
+
+    @abstractmethod
+    def diagnose_files(
+        self, annotations: Path, predictions: Path, results: ImageResults
+    ) -> Diagnosis:
+        """Returns where the errors of predictions in files lie.
+
+        Args:
+            annotations: The truth.
+            predictions: The predictions.
+            results: What ``score_files`` gave for these two: they have been checked.
+        """
+
+    @abstractmethod
+    def open_pictures(self, pictures: Sequence[Picture], size: ImageSize) -> TaskData:
+        """Opens images without labels, to be shown to a network and not to be scored.
+
+        Args:
+            pictures: The images; one item for every box where the task has boxes.
+            size: The network's input size.
+
+        Raises:
+            DataError: If an image cannot be read.
+            BranchworkError: If the size does not suit the stride.
+        """
+
+    @abstractmethod
+    def overlay(self, pixels: ByteImage, predictions: Sequence[dict[str, Any]]) -> ByteImage:
+        """Draws predictions into their image.
+
+        Args:
+            pixels: The image (height, width, 3), which stays as it is.
+            predictions: All of this image, as ``predict`` returns them.
+
+        Returns:
+            A new image of the same size.
+        """
+
+    def legend(self) -> ByteImage | None:
+        """Returns what overlays' colours mean, as an image; None where it needs none."""
+        return None
+
+    @abstractmethod
+    def keep(
+        self, picture: Picture, predictions: Sequence[dict[str, Any]], folder: Path
+    ) -> list[dict[str, Any]]:
+        """Returns predictions of a picture as JSON takes them, and writes what JSON does not hold.
+
+        Args:
+            picture: The image.
+            predictions: All of this image.
+            folder: Where files may be written.
+        """
+
+    def write_submission(
+        self, data: TaskData, predictions: Sequence[dict[str, Any]], out: Path
+    ) -> Path:
+        """Writes the predictions of a split whose labels are secret as its server takes them.
+
+        Args:
+            data: The split.
+            predictions: One an item, as ``predict`` returns them.
+            out: The file or folder to write; a task may add what the server's names need.
+
+        Returns:
+            What is to be uploaded.
+
+        Raises:
+            BranchworkError: If no server takes predictions of this task, or if the file cannot
+                have that name.
+        """
+        del data, predictions
+        raise BranchworkError(
+            Problem(
+                where=str(out),
+                rule="predictions are submitted where the labels of a split are secret",
+                got=f"{type(self).__name__}, for which no server's form is known",
+                do="keep the predictions with --save-predictions",
+            )
+        )
+
+    @abstractmethod
     def evaluation(self) -> dict[str, Any]:
         """Returns the settings that must be equal for scores to be comparable, JSON-able."""
 
@@ -156,18 +286,16 @@ def trainable_task(name: str) -> type[Task]:
     """Returns the class of a task that a network can be trained for.
 
     Raises:
-        BranchworkError: If no task has the name, or if its data cannot be read yet.
+        BranchworkError: If no task has the name.
     """
     if name in TASKS:
         return TASKS.get(name).cls
-    trainable = [entry.name for entry in TASKS]
-    known = name in OUTPUT_NAMES
     raise BranchworkError(
         Problem(
             where="task",
             rule="a network can be trained only for a task whose data Branchwork reads",
-            got=f"{name!r}, " + ("known for its number of outputs only" if known else "unknown"),
-            do=f"choose one of {', '.join(trainable)}" if known else did_you_mean(name, trainable),
+            got=f"{name!r}, unknown",
+            do=did_you_mean(name, [entry.name for entry in TASKS]),
         )
     )
 

@@ -14,23 +14,26 @@ from blocks import BranchworkError, DataError, ImageSize, Problem
 from ._augmentation import Augmentation
 from ._batch import Batch
 from ._coco_files import read_split
-from ._keypoints import (
-    KeypointData,
-    joints_mse,
-    keypoint_evaluation,
-    open_keypoints,
-    predict_keypoints,
-    score_predictions,
+from ._coco_people import (
+    diagnose_people,
+    diagnose_people_files,
+    open_people,
+    score_people,
+    score_people_files,
+    write_people,
 )
-from ._outputs import num_outputs_of
+from ._diagnosis import Diagnosis
+from ._drawing import draw_people
+from ._images import ByteImage
+from ._keypoint_pictures import open_people_in_pictures, people_of_picture
+from ._keypoints import KeypointData, joints_mse, keypoint_evaluation, predict_keypoints
+from ._oks import KeypointResults
+from ._outputs import COCO_JOINTS, num_outputs_of
+from ._pictures import Picture
+from ._rendered_sets import cache_folder, distrust, ensure_rendered, version_of
 from ._results import ImageResults
-from ._synthetic_files import (
-    SyntheticSet,
-    cache_folder,
-    distrust,
-    ensure_rendered,
-    version_of,
-)
+from ._skeletons import COCO_SKELETON
+from ._synthetic_files import SyntheticSet
 from ._synthetic_scenes import RENDERER_REVISION
 from ._task import Role, Task, TaskData, register_task
 
@@ -58,6 +61,8 @@ class SyntheticKeypoints(Task):
     """
 
     metric: ClassVar[str] = "AP"
+    results: ClassVar[type[ImageResults]] = KeypointResults
+    prediction_suffixes: ClassVar[tuple[str, ...]] = (".json",)
     default_input: ClassVar[ImageSize] = ImageSize(96, 64)
 
     num_train: int = 2400
@@ -130,7 +135,64 @@ class SyntheticKeypoints(Task):
         Raises:
             DataError: If a prediction is for an image that the split does not have.
         """
-        return score_predictions(data, predictions)
+        return score_people(data, predictions)
+
+    def score_files(self, annotations: Path, predictions: Path) -> ImageResults:
+        """Scores a file in COCO's results form.
+
+        Args:
+            annotations: The data set's ``annotations/person_keypoints_val.json``.
+            predictions: A JSON list of image_id, category_id, 51 numbers in keypoints and score.
+
+        Raises:
+            DataError: If a file is missing or cannot be used, or if the two do not fit.
+        """
+        return score_people_files(annotations, predictions)
+
+    def write_predictions(
+        self, data: TaskData, predictions: Sequence[dict[str, Any]], out: Path
+    ) -> None:
+        """Writes predictions in COCO's results form.
+
+        Raises:
+            BranchworkError: If the file's name does not end in ``.json``.
+        """
+        del data
+        write_people(predictions, out)
+
+    def diagnose(
+        self, data: TaskData, predictions: Sequence[dict[str, Any]], results: ImageResults
+    ) -> Diagnosis:
+        """Returns what went wrong with every key point: jitter, inversion, swap or miss."""
+        del results
+        return diagnose_people(data, predictions)
+
+    def diagnose_files(
+        self, annotations: Path, predictions: Path, results: ImageResults
+    ) -> Diagnosis:
+        """Returns what went wrong with every key point of a file in COCO's results form."""
+        del results
+        return diagnose_people_files(annotations, predictions)
+
+    def open_pictures(self, pictures: Sequence[Picture], size: ImageSize) -> TaskData:
+        """Opens the people in pictures, in their boxes as they are.
+
+        Raises:
+            DataError: If no image can be read.
+            BranchworkError: If the size is not a multiple of 4.
+        """
+        return open_people_in_pictures(pictures, size, COCO_JOINTS)
+
+    def overlay(self, pixels: ByteImage, predictions: Sequence[dict[str, Any]]) -> ByteImage:
+        """Draws people's skeletons: their left blue, their right orange."""
+        return draw_people(pixels, predictions, COCO_SKELETON)
+
+    def keep(
+        self, picture: Picture, predictions: Sequence[dict[str, Any]], folder: Path
+    ) -> list[dict[str, Any]]:
+        """Returns the people of a picture in COCO's results form."""
+        del folder
+        return people_of_picture(picture, predictions)
 
     def evaluation(self) -> dict[str, Any]:
         """Returns what must be equal for scores to be comparable."""
@@ -139,4 +201,4 @@ class SyntheticKeypoints(Task):
 
 
 def _read(folder: Path, split: Role, size: ImageSize) -> KeypointData:
-    return open_keypoints(_NAME, read_split(folder, split), size, _AUGMENTATION)
+    return open_people(_NAME, read_split(folder, split), size, _AUGMENTATION)

@@ -36,7 +36,7 @@ def test_a_tradeoff_shows_every_score_once_and_marks_the_front():
     expected = sorted((record.cost.macs / 1e6, record.score.value) for record in best)
     assert on_front.flatten() == pytest.approx([value for point in expected for value in point])
     assert "MACs (conv + linear + matmul" in axes.get_xlabel()
-    assert axes.get_ylabel() == "AP, synthetic_keypoints at 64x64, 400 images"
+    assert axes.get_ylabel() == "AP (0 to 1), synthetic_keypoints at 64x64, 400 images"
 
 
 @pytest.mark.parametrize("draw", [tradeoff_figure, curves_figure])

@@ -15,10 +15,10 @@ from streamlit.testing.v1 import AppTest
 from analysis.records import Record
 from analysis.store import RunStore
 from blocks import SLOTS, ImageSize, Slot
-from dashboard.catalogue_page import BLOCKS_VARIABLE, TASK_OUTPUTS
+from dashboard.catalogue_page import BLOCKS_VARIABLE, TASK_INPUTS, TASK_OUTPUTS
 from dashboard.reading import RUNS_VARIABLE
 from networks import lite_hrnet_18, spec_to_dict
-from tasks import num_outputs_of
+from tasks import default_input_of, num_outputs_of
 
 BLOCK_FILE = '''
 from dataclasses import dataclass
@@ -301,6 +301,16 @@ def test_presets_are_counted_for_the_chosen_task():
 
 def test_outputs_of_tasks_are_those_of_the_tasks():
     assert {name: num_outputs_of(name) for name in TASK_OUTPUTS} == TASK_OUTPUTS
+    assert {name: default_input_of(name) for name in TASK_INPUTS} == TASK_INPUTS
+    assert set(TASK_INPUTS) == set(TASK_OUTPUTS)
+
+
+def test_segmentation_presets_are_counted_at_the_size_of_their_task():
+    app = opened(page("catalogue_page", "show_catalogue"))
+    app.selectbox(key="catalogue task").set_value("cityscapes").run()
+    table = next(t.value for t in app.dataframe if "preset" in t.value).set_index("preset")
+    assert table.loc["small_hrnet_w16_seg", "macs"] == 8_347_713_536
+    assert any("512x1024" in caption.value for caption in app.caption)
 
 
 def test_published_results_are_marked_and_their_costs_recounted():

@@ -8,7 +8,9 @@ import math
 import cv2
 import numpy as np
 import pytest
+import torch
 from coco_folder import annotation_file, person, read, rewrite, write_split
+from PIL import Image
 
 from blocks import BranchworkError, DataError, ImageSize
 from tasks import (
@@ -155,7 +157,7 @@ def test_a_wrong_image_entry(tmp_path, changes):
 def test_nobody_to_learn_from(tmp_path):
     line = refused(write_split(tmp_path, annotations=[person(1, 1, iscrowd=1)]))
     assert "needs a person with a labelled key point" in line
-    assert "got 1 annotations, none of them usable; " in line
+    assert "got nobody; " in line
     folder = write_split(tmp_path / "b", num_images=1)
     (folder / "val2017" / "0001.jpg").write_bytes(b"")
     assert "(unreadable: 0001.jpg: bytes that are no image, or not all of one)" in refused(folder)
@@ -193,6 +195,53 @@ def test_one_bad_image_is_named_and_skipped_however_few_there_are(tmp_path, how,
         {"image_id": 1, "category_id": 1, "keypoints": [0.0] * 51, "score": 0.5},
     ]
     assert CocoKeypoints().score(data, predictions).num_images == 2
+
+
+def _saved(folder, image, **options):
+    path = folder / "val2017" / "0001.jpg"
+    image.save(path, quality=95, **options)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_grey_and_cmyk_images_become_colours(tmp_path, mode):
+    folder = write_split(tmp_path)
+    ramp = np.tile(np.linspace(40, 200, 60).astype(np.uint8), (80, 1))
+    _saved(folder, Image.fromarray(ramp).convert(mode))
+    data = open_val(folder)
+    assert data.skipped == ()
+    red, green, blue = data.eval_item(0).image * torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    inside = slice(20, 40), slice(14, 34)
+    mean = torch.tensor([0.485, 0.456, 0.406])
+    assert ((red + mean[0]) - (green + mean[1]))[inside].abs().max() < 0.03
+    assert ((red + mean[0]) - (blue + mean[2]))[inside].abs().max() < 0.03
+    assert (red[30, 34] - red[30, 14]) > 0.1
+
+
+def test_an_image_is_read_as_it_is_stored_whatever_its_exif_says(tmp_path):
+    folder = write_split(tmp_path)
+    plain = open_val(folder).eval_item(0).image
+    image = Image.open(folder / "val2017" / "0001.jpg")
+    image.load()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # To be turned by a quarter: key points are of the stored pixels.
+    _saved(folder, image, exif=exif)
+    data = open_val(folder)
+    assert data.skipped == ()
+    assert (data.eval_item(0).image - plain).abs().mean() < 0.1
+
+
+def test_key_points_outside_the_image_weigh_nothing_in_learning_but_are_scored(tmp_path):
+    far = [5000.0, -4000.0, 2] * 17
+    people = [person(1, 1, keypoints=far), person(2, 2)]
+    data = open_val(write_split(tmp_path, annotations=people))
+    assert data.eval_item(0).weight.sum() == 0
+    assert data.eval_item(1).weight.sum() == 17
+    made = [
+        {"image_id": number, "category_id": 1, "keypoints": entry["keypoints"], "score": 0.5}
+        for number, entry in enumerate(people, 1)
+    ]
+    assert CocoKeypoints().score(data, made).metrics["AP"] == 1
+    assert CocoKeypoints().score(data, made[1:]).metrics["AR"] == 0.5
 
 
 def test_an_image_of_another_size_counts_as_unreadable(tmp_path):
@@ -294,8 +343,6 @@ def test_a_task_that_cannot_be_trained_is_one_line():
     assert trainable_task("coco_keypoints") is CocoKeypoints
     with pytest.raises(BranchworkError, match="did you mean 'coco_keypoints'"):
         trainable_task("coco_keypoint")
-    with pytest.raises(BranchworkError, match="known for its number of outputs only"):
-        trainable_task("cityscapes")
     names = ("coco_keypoints", "mpii_keypoints", "cityscapes", "camvid")
     assert [num_outputs_of(name) for name in names] == [17, 16, 19, 11]
     with pytest.raises(BranchworkError, match="did you mean 'camvid'"):

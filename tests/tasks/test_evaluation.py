@@ -281,7 +281,8 @@ def test_two_networks_beside_each_other_are_weighed_as_one_data_set(reference):
     expected = score_keypoints(truth["images"], truth["annotations"], mixed)
     weights = np.concatenate([1 - swapped, swapped])[None]
     for metric in (*METRICS, "mean_oks"):
-        assert both.score(weights, metric)[0] == pytest.approx(expected.metrics[metric], abs=1e-12)
+        ours = both.score(weights, metric)[0]
+        assert ours == pytest.approx(expected.metrics[metric], abs=1e-12, nan_ok=True)
 
 
 def test_results_come_back_from_a_file_of_arrays(reference, tmp_path):
@@ -291,5 +292,6 @@ def test_results_come_back_from_a_file_of_arrays(reference, tmp_path):
     with np.load(tmp_path / "results.npz", allow_pickle=False) as arrays:
         again = type(results).from_arrays(arrays)
     assert again.image_names == results.image_names
-    assert again.metrics == results.metrics
-    assert again.report() == results.report()
+    # As text: NaN is not equal to itself.
+    assert str(again.metrics) == str(results.metrics)
+    assert str(again.report()) == str(results.report())

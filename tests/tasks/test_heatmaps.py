@@ -57,3 +57,32 @@ def test_a_peak_moves_a_quarter_towards_its_higher_neighbour():
     points, peaks = decode(maps)
     assert points[0].tolist() == [[4.25, 2.75], [7, 0], [0, 0], [0, 0]]
     assert peaks[0].tolist() == [1, 1, -1, 0]
+
+
+@given(x=st.floats(3, 9), y=st.floats(3, 12), width=st.floats(0.8, 2))
+def test_dark_finds_the_centre_of_a_gaussian_between_pixels(x, y, width):
+    rows, columns = np.mgrid[:16, :13]
+    gaussian = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * width**2))
+    points, _ = decode(gaussian[None, None].astype(np.float32), "dark", 1.0)
+    quarter, _ = decode(gaussian[None, None].astype(np.float32))
+    error_px = np.abs(points[0, 0] - (x, y)).max()
+    assert error_px < 0.1
+    assert error_px <= np.abs(quarter[0, 0] - (x, y)).max() + 0.05
+
+
+def test_dark_reads_the_published_numbers_off_a_map():
+    # Worked out by hand: a parabola in the logarithm, so that one step leads to its top.
+    rows, columns = np.mgrid[:11, :11]
+    maps = np.exp(-((columns - 5.3) ** 2) / 8 - (rows - 4.8) ** 2 / 8).astype(np.float32)
+    points, peaks = decode(maps[None, None], "dark", 0.3)
+    assert points[0, 0] == pytest.approx([5.3, 4.8], abs=1e-4)
+    assert peaks[0, 0] == maps.max()
+
+
+def test_dark_leaves_peaks_at_the_border_and_flat_maps_where_they_are():
+    maps = np.zeros((1, 3, 8, 8), np.float32)
+    maps[0, 0, 1, 4] = 1
+    maps[0, 1] = 0.5
+    maps[0, 2] = -1
+    points, _ = decode(maps, "dark", 1.0)
+    assert points[0].tolist() == [[4, 1], [0, 0], [0, 0]]

@@ -169,7 +169,7 @@ def test_labels_as_predictions_score_one(shared_file):
     assert isinstance(data, KeypointData)
     predictions = [
         {**entry, "annotation_id": entry["id"], "score": 1 - index * 1e-4}
-        for index, entry in enumerate(data.annotations)
+        for index, entry in enumerate(data.truth.coco.annotations)
         if entry["num_keypoints"] and not entry["iscrowd"]
     ]
     metrics = task.score(data, predictions).metrics
@@ -192,7 +192,7 @@ def test_crowds_empty_boxes_and_people_without_labels_are_scored_but_not_shown(t
     shown = [data.eval_item(index).origin.annotation_id for index in range(len(data))]
     assert shown == [1, 7, 8]
     assert isinstance(data, KeypointData)
-    assert [entry["id"] for entry in data.annotations] == list(range(1, 9))
+    assert [entry["id"] for entry in data.truth.coco.annotations] == list(range(1, 9))
     assert data.num_images == 2
 
 
@@ -201,7 +201,7 @@ def test_number_of_key_points_is_counted_where_it_is_not_said(tmp_path):
     del one["num_keypoints"]
     data = CocoKeypoints().open(write_split(tmp_path, annotations=[one]), "val", ImageSize(64, 48))
     assert isinstance(data, KeypointData)
-    assert data.annotations[0]["num_keypoints"] == 17
+    assert data.truth.coco.annotations[0]["num_keypoints"] == 17
 
 
 def test_images_may_lie_under_images(tmp_path):

@@ -18,7 +18,8 @@ from pycocotools.coco import COCO
 
 from blocks import DataError, ImageSize
 from tasks import SyntheticKeypoints
-from tasks._synthetic_files import SyntheticSet, ensure_rendered
+from tasks._rendered_sets import ensure_rendered
+from tasks._synthetic_files import SyntheticSet
 from tasks._synthetic_scenes import CHUNK, IMAGE_SIZE, RENDERER_REVISION, render_chunk
 
 SIZE = ImageSize(64, 48)

@@ -1,0 +1,222 @@
+"""Predictions in COCO's results form: read from a file that was made anywhere, and written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blocks import DataError, Problem
+
+from ._coco_files import COCO_FORM, CocoForm, are_numbers, is_whole, parse_json, shortened
+from ._keypoint_arrays import NOBODY, Detections, IntArray
+
+_PERSON = 1
+_LARGEST = 2**53
+_KEYS = ("image_id", "annotation_id", "category_id", "keypoints", "score")
+
+
+def read_results(path: Path, image_ids: IntArray, form: CocoForm = COCO_FORM) -> Detections:
+    """Reads a list of predicted people.
+
+    Args:
+        path: A JSON file: a list of objects with ``image_id``, ``category_id`` (1), ``keypoints``
+            (K times x, y and anything) and ``score``; ``annotation_id``, where there is one, says
+            whose prediction it is.
+        image_ids: The images that they may be for.
+        form: The data set's key points.
+
+    Raises:
+        DataError: If the file is missing or no such list, or if an entry is not as it must be, is
+            for another image or stands there twice.
+    """
+    entries = read_list(path, "predictions")
+    detections = _as_arrays(entries, image_ids, form)
+    if detections is None:
+        _check_all(path, entries, set(image_ids.tolist()), form)
+        detections = Detections.of_predictions(entries, form.num_joints)
+    _check_unique(path, detections)
+    return detections
+
+
+def _as_arrays(
+    entries: Sequence[dict[str, Any]], image_ids: IntArray, form: CocoForm
+) -> Detections | None:
+    """Returns the predictions if all is as it must be: much faster than entry by entry."""
+    try:
+        images = np.array([entry["image_id"] for entry in entries])
+        categories = np.array([entry["category_id"] for entry in entries])
+        keypoints = np.array([entry["keypoints"] for entry in entries])
+        scores = np.array([entry["score"] for entry in entries])
+        owners = np.array([entry.get("annotation_id", NOBODY) for entry in entries])
+    except (KeyError, ValueError, OverflowError):
+        return None
+    fits = (
+        keypoints.shape == (len(entries), 3 * form.num_joints)
+        and all(array.dtype.kind == "i" for array in (images, categories, owners))
+        and all(array.dtype.kind in "fi" for array in (keypoints, scores))
+        and all((np.abs(array) < _LARGEST).all() for array in (keypoints, scores))
+        and (categories == _PERSON).all()
+        and (owners >= NOBODY).all()
+        and np.isin(images, image_ids).all()
+    )
+    if not fits:
+        return None
+    return Detections(
+        image_ids=images.astype(np.int64),
+        keypoints=keypoints.astype(np.float64).reshape(len(entries), form.num_joints, 3),
+        scores=scores.astype(np.float64),
+        annotation_ids=owners.astype(np.int64),
+    )
+
+
+def _check_all(
+    path: Path, entries: Sequence[dict[str, Any]], known: set[int], form: CocoForm
+) -> None:
+    num_numbers = 3 * form.num_joints
+    check_entries(
+        path,
+        entries,
+        (
+            (
+                "every prediction needs a whole-numbered image_id",
+                lambda entry: is_whole(entry.get("image_id")),
+                "write the image's id in the annotation file",
+            ),
+            (
+                f"every prediction is of category_id {_PERSON}, a person",
+                lambda entry: entry.get("category_id") == _PERSON,
+                "remove the others, or correct the entry",
+            ),
+            (
+                (
+                    f"every prediction needs {num_numbers} finite numbers in keypoints "
+                    f"({form.num_joints} times x, y, score)"
+                ),
+                lambda entry: are_numbers(entry.get("keypoints"), num_numbers),
+                "predict every key point, in the data set's order",
+            ),
+            (
+                "every prediction needs a score, a finite number",
+                lambda entry: are_numbers([entry.get("score")], 1),
+                "write how confident it is",
+            ),
+            (
+                "annotation_id, where there is one, is a whole number from 0 upward",
+                lambda entry: (
+                    is_whole(entry.get("annotation_id", 0)) and entry.get("annotation_id", 0) >= 0
+                ),
+                "leave it out, or correct the entry",
+            ),
+            (
+                "every prediction must be for an image of the annotation file",
+                lambda entry: entry["image_id"] in known,
+                "score them on the split that they were made on",
+            ),
+        ),
+    )
+
+
+def read_list(path: Path, noun: str) -> list[dict[str, Any]]:
+    """Reads a JSON file that holds a list of objects.
+
+    Args:
+        path: The file.
+        noun: What the objects are, for messages.
+
+    Raises:
+        DataError: If it is missing or holds something else.
+    """
+    if not path.is_file():
+        got = "a folder" if path.is_dir() else "no such file"
+        raise _error(path, f"{noun} are one JSON file", got, "check the path")
+    document = parse_json(path, path.read_bytes(), f"a file of {noun}")
+    if not isinstance(document, list) or not all(isinstance(entry, dict) for entry in document):
+        got = "a list of something else" if isinstance(document, list) else "no list"
+        do = "write [{...}, ...], as COCO's results are"
+        raise _error(path, f"{noun} are a list of objects", got, do)
+    return document
+
+
+def check_entries(
+    path: Path,
+    entries: Sequence[dict[str, Any]],
+    rules: Sequence[tuple[str, Callable[[dict[str, Any]], bool], str]],
+) -> None:
+    """Checks what must hold of every entry of a list.
+
+    Args:
+        path: The file.
+        entries: What it holds.
+        rules: What must hold, its test, and what to do where it does not.
+
+    Raises:
+        DataError: By the first rule that does not hold, naming the first entry.
+    """
+    for rule, holds, do in rules:
+        wrong = [index for index, entry in enumerate(entries) if not holds(entry)]
+        if wrong:
+            image = shortened(entries[wrong[0]].get("image_id"))
+            got = f"{len(wrong)} otherwise, the first being entry {wrong[0]} with image_id {image}"
+            raise _error(path, rule, got, do)
+
+
+def _check_unique(path: Path, detections: Detections) -> None:
+    # Only what agrees in image and score can be one and the same.
+    order = np.lexsort((detections.scores, detections.image_ids))
+    images, scores = detections.image_ids[order], detections.scores[order]
+    same = (images[1:] == images[:-1]) & (scores[1:] == scores[:-1])
+    alike = np.sort(order[np.r_[same, False] | np.r_[False, same]] if len(order) else order)
+    # Equal rows have equal bytes; adding 0 makes -0 a 0.
+    rows = {
+        int(index): (
+            int(detections.image_ids[index]),
+            float(detections.scores[index]),
+            (detections.keypoints[index] + 0.0).tobytes(),
+        )
+        for index in alike
+    }
+    _refuse_twice(path, rows, "no prediction may stand in a file twice", "leave one of them")
+    known = np.flatnonzero(detections.annotation_ids != NOBODY)
+    owners = dict(zip(known.tolist(), detections.annotation_ids[known].tolist(), strict=True))
+    rule = "everyone has one prediction of their own (annotation_id)"
+    _refuse_twice(path, owners, rule, "leave one of them, or leave annotation_id out")
+
+
+def _refuse_twice(path: Path, keys: Mapping[int, object], rule: str, do: str) -> None:
+    num_repeated = len(keys) - len(set(keys.values()))
+    if not num_repeated:
+        return
+    seen: set[object] = set()
+    first = -1
+    for index, key in keys.items():
+        if key in seen:
+            first = index
+            break
+        seen.add(key)
+    got = f"{num_repeated} repeated, the first being entry {first}"
+    raise _error(path, rule, got, do)
+
+
+def results_of(predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns predictions with what COCO's results form has, and nothing else."""
+    return [{key: made[key] for key in _KEYS if key in made} for made in predictions]
+
+
+def write_json(path: Path, data: object) -> None:
+    """Writes a JSON file, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        temporary.write_text(json.dumps(data), encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _error(where: Path, rule: str, got: str, do: str) -> DataError:
+    return DataError(Problem(where=str(where), rule=rule, got=got, do=do))
