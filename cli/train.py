@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from analysis.records import Record
     from analysis.store import RunStore
     from search import Job, Outcome
-    from training import Schedule, StepReport
+    from training import StepReport
 
 CHECKPOINT_FILE = "last.ckpt"
 RECORD_FILE = "record.json"
@@ -35,7 +35,12 @@ def train(
         ),
     ],
     task: Annotated[
-        str, typer.Option("--task", help="coco_keypoints or synthetic_keypoints.")
+        str,
+        typer.Option(
+            "--task",
+            help="coco_keypoints, mpii_keypoints, cityscapes, camvid, synthetic_keypoints, or "
+            "synthetic_segmentation.",
+        ),
     ] = DEFAULT_TASK,
     data: Annotated[
         Path | None,
@@ -46,7 +51,8 @@ def train(
         typer.Option(
             "--schedule",
             metavar="NAME[,KEY=VALUE...]",
-            help="smoke, tiny, short or medium, perhaps with changes: tiny,steps=300,lr=0.01.",
+            help="smoke, tiny, short, medium, or a published recipe: coco_210, mpii_210, "
+            "cityscapes_poly; perhaps with changes: tiny,steps=300,lr=0.01,ema=0.99.",
         ),
     ] = "tiny",
     input_: Input = None,
@@ -70,7 +76,24 @@ def train(
     ] = None,
     changes: Changes = None,
     accelerator: Annotated[str, typer.Option("--accelerator", help="auto, cpu or cuda.")] = "auto",
-    devices: Annotated[int, typer.Option("--devices", min=1, help="Number of devices.")] = 1,
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            "--devices",
+            min=1,
+            help="Devices of each node [default: 1, or what torchrun says].",
+            show_default=False,
+        ),
+    ] = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(
+            "--nodes",
+            min=1,
+            help="Nodes; several are started by torchrun [default: 1, or what torchrun says].",
+            show_default=False,
+        ),
+    ] = None,
     loaders: Annotated[
         int, typer.Option("--loaders", min=0, help="Extra processes that prepare batches.")
     ] = 0,
@@ -89,23 +112,30 @@ def train(
         branchwork train lite_hrnet_18 --data coco --schedule short --input 256x192 --seed 1
 
         branchwork train lite_hrnet_18 --data lsp --option train_split=train --option val_split=val
+
+        branchwork train lite_hrnet_18 --data coco --schedule coco_210,batch=64,precision=bf16-mixed
+
+        torchrun --nproc-per-node 4 --no-python branchwork train lite_hrnet_18 --data coco
     """
     store = open_store(runs, blocks)
     from cli.networks import find_networks, input_of
     from cli.output import print_json, say
+    from cli.settings import read_pairs, read_schedule
     from networks import spec_id, spec_to_dict
     from search import Job
     from tasks import make_task, trainable_task
-    from training import Hardware
+    from training import Hardware, current_launch
 
-    made_task = make_task(trainable_task(task), _pairs(options or [], "--option"), "--option ")
+    launch = current_launch()
+    made_task = make_task(trainable_task(task), read_pairs(options or [], "--option"), "--option ")
     found = find_networks([network], task=task, changes=changes, store=store)[0]
     size = input_of(input_, task)
     folder = out or store.root / _STUDY / "runs" / f"{spec_id(found.spec)}-{size}-seed{seed}"
     _check_folder(folder)
     hardware = Hardware(
         accelerator=accelerator,
-        devices=devices,
+        devices=devices or (launch.devices if launch else 1),
+        nodes=nodes or (launch.nodes if launch else 1),
         num_loaders=loaders,
         block_folders=tuple(blocks or ()),
     )
@@ -115,18 +145,25 @@ def train(
         task=made_task,
         data=data,
         input=size,
-        schedule=_schedule(schedule),
+        schedule=read_schedule(schedule, "--schedule"),
         seed=seed,
         checkpoint=folder / CHECKPOINT_FILE,
         hardware=hardware,
     )
-    say(
-        f"training {found.name} [{spec_id(found.spec)}] for {task} at {size}: "
-        f"{job.schedule.steps} steps of {job.schedule.batch}, seed {seed}, into {folder}"
-    )
-    outcome = _train(job)
+    # What a run has to say is said by one of its processes.
+    speaks = launch is None or launch.rank == 0
+    job = _resolved(job, speaks=speaks)
+    if speaks:
+        say(
+            f"training {found.name} [{spec_id(found.spec)}] for {task} at {size}: "
+            f"{job.schedule.steps:,} steps of {job.schedule.batch}, seed {seed}, into {folder}"
+        )
+        say(f"learning rate {job.schedule.lr_rule}; warm-up {job.schedule.warmup_steps} steps")
+    outcome = _train(job, speaks=speaks)
+    if not speaks:
+        return
     record = _record(job, found.name, outcome)
-    _keep(record, folder / RECORD_FILE, store)
+    _keep(record, outcome, folder / RECORD_FILE, store)
     if as_json:
         from analysis.records import record_to_dict
 
@@ -153,55 +190,33 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _pairs(texts: list[str], where: str) -> dict[str, Any]:
-    """Reads NAME=VALUE texts; a value is JSON where it is any, a word otherwise."""
-    from blocks import BranchworkError, Problem
-
-    pairs: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise BranchworkError(
-                Problem(
-                    where=where,
-                    rule="a setting is NAME=VALUE",
-                    got=repr(text),
-                    do="write steps=300, for example",
-                )
-            )
-        try:
-            pairs[name.strip()] = json.loads(value)
-        except ValueError:
-            pairs[name.strip()] = value.strip()
-    return pairs
-
-
-def _schedule(text: str) -> Schedule:
-    from training import schedule_of
-
-    name, *changes = text.split(",")
-    if not changes:
-        return schedule_of(name, "--schedule")
-    return schedule_of({"base": name, **_pairs(changes, "--schedule")}, "--schedule")
-
-
-def _train(job: Job) -> Outcome:
-    from blocks import Problem, StudyError
+def _resolved(job: Job, *, speaks: bool) -> Job:
+    """Opens the data, which say how long a schedule in epochs is."""
     from cli.output import say
+    from search import open_split
+
+    splits = [open_split(job.task, job.data, name, job.input) for name in ("train", "val")]
+    for split in splits:
+        if split.skipped and speaks:
+            shown = "; ".join(split.skipped[:3])
+            say(f"skipped {len(split.skipped)} unreadable images of {split.name}: {shown}")
+    return replace(job, schedule=job.schedule.resolved(len(splits[0])))
+
+
+def _train(job: Job, *, speaks: bool) -> Outcome:
+    from blocks import Problem, StudyError
     from cli.progress import progress
-    from search import open_split, run_job
+    from search import run_job
     from training import RunFailedError
 
-    for split in ("train", "val"):
-        opened = open_split(job.task, job.data, split, job.input)
-        if opened.skipped:
-            shown = "; ".join(opened.skipped[:3])
-            say(f"skipped {len(opened.skipped)} unreadable images of {opened.name}: {shown}")
     with progress(job.schedule.steps, "step") as reporter, _interruption() as interrupted:
 
         def report(step: StepReport) -> None:
             text = f"loss {step.loss:.5f}, {step.samples_per_s:.0f} samples/s"
-            reporter.update(step.step, f"{text}, {step.message}" if step.message else text)
+            if speaks:
+                reporter.update(step.step, f"{text}, {step.message}" if step.message else text)
+            if speaks and step.compile_s and not step.message:
+                reporter.note(f"torch.compile: the first step took {step.compile_s:.1f} s")
             if interrupted.is_set():
                 raise KeyboardInterrupt
 
@@ -260,14 +275,16 @@ def _record(job: Job, name: str, outcome: Outcome) -> Record:
     )
 
 
-def _keep(record: Record, path: Path, store: RunStore) -> None:
+def _keep(record: Record, outcome: Outcome, path: Path, store: RunStore) -> None:
     """Writes the record beside the checkpoint, and into the run store unless it has one."""
+    from analysis.image_results_store import ImageResultsStore
     from analysis.store import record_text
 
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(record_text(record), encoding="utf-8")
     temporary.replace(path)
     if not (store.study_folder(_STUDY) / "records" / f"{record.record_id}.json").is_file():
+        ImageResultsStore(store).write(_STUDY, record.record_id, outcome.results.arrays())
         store.write(record)
 
 

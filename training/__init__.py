@@ -1,8 +1,9 @@
 """Training: schedules, the loop, checkpoints."""
 
 from training.checkpoint import Checkpoint, RunIdentity, load_checkpoint, save_checkpoint
-from training.hardware import ACCELERATORS, Hardware
+from training.hardware import ACCELERATORS, Hardware, Launch, current_launch
 from training.loop import evaluate, train
+from training.recipes import SCHEDULES, schedule_of
 from training.reports import (
     DivergedError,
     EvalPoint,
@@ -11,7 +12,8 @@ from training.reports import (
     StepReport,
     TrainedRun,
 )
-from training.schedule import PRECISIONS, SCHEDULES, Schedule, schedule_of
+from training.schedule import Schedule
+from training.schedule_checks import PRECISIONS
 
 __all__ = [
     "ACCELERATORS",
@@ -21,12 +23,14 @@ __all__ = [
     "DivergedError",
     "EvalPoint",
     "Hardware",
+    "Launch",
     "OutOfMemoryError",
     "RunFailedError",
     "RunIdentity",
     "Schedule",
     "StepReport",
     "TrainedRun",
+    "current_launch",
     "evaluate",
     "load_checkpoint",
     "save_checkpoint",

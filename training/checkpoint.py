@@ -45,12 +45,14 @@ class Checkpoint:
         identity: Which run it is.
         spec: The network as plain data, so that the file stands on its own.
         step: Steps done.
-        model: State dict of the network.
+        model: State dict of the network that is scored: with the averaged weights where the
+            schedule averages them.
         optimiser: State dict of the optimiser.
         rng: State of PyTorch's CPU generator.
         curve: The learning curve so far, one row an evaluation.
         losses: Losses since the last evaluation.
         elapsed_s: Seconds of training so far.
+        learner: State dict of the network that training goes on with, None where it is ``model``.
     """
 
     identity: RunIdentity
@@ -59,9 +61,10 @@ class Checkpoint:
     model: dict[str, Any]
     optimiser: dict[str, Any]
     rng: torch.Tensor
-    curve: list[list[float]]
+    curve: list[dict[str, Any]]
     losses: list[float]
     elapsed_s: float
+    learner: dict[str, Any] | None = None
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -20,7 +20,8 @@ from blocks import ImageSize, Problem, StudyError, check_image_size
 from networks import NetworkSpec, initialise, spec_from_dict, spec_id, spec_to_dict
 from tasks import ImageResults, Task, TaskData, collate
 from training.checkpoint import RunIdentity
-from training.hardware import Hardware, make_fabric
+from training.hardware import Hardware, check_launch, current_launch, make_fabric
+from training.learner import Learner, make_learner
 from training.processes import run_in_processes
 from training.reports import DivergedError, OutOfMemoryError, StepReport, TrainedRun
 from training.samples import MAX_SEED, load_batches, sample_keys
@@ -52,7 +53,8 @@ def train(  # noqa: PLR0913 - a run is defined by all of these
 
     Initialisation, order and augmentation come from the seed alone, and a run that was killed
     gives on the CPU, bit for bit, the losses that it would have given. What the caller drew from
-    PyTorch's generator before is not disturbed.
+    PyTorch's generator before is not disturbed. In a process that ``torchrun`` started, this is
+    one of the run's processes; each of them returns what the run gave.
 
     Args:
         spec: The network; its number of outputs must be the task's.
@@ -61,9 +63,9 @@ def train(  # noqa: PLR0913 - a run is defined by all of these
         train_data: What it learns from.
         val_data: What it is scored on.
         size: The input size.
-        schedule: How it is trained.
+        schedule: How it is trained; epochs are resolved by the size of the data.
         seed: The seed of everything random.
-        checkpoint_path: Where its state is kept.
+        checkpoint_path: Where its state is kept; all nodes must see it.
         hardware: Where it runs.
         on_step: Is told about every step; on one device it may raise KeyboardInterrupt to stop
             the run between two steps, and the run is saved.
@@ -74,12 +76,15 @@ def train(  # noqa: PLR0913 - a run is defined by all of these
         StudyError: If the network, the data or the hardware do not suit the task or the schedule.
         DataError: If an image can no longer be read; once it is restored, the run goes on.
         CheckpointError: If the checkpoint belongs to another run, or cannot be written.
+        BranchworkError: If the devices are not there, or the network cannot be compiled.
         DivergedError: If the loss becomes NaN or infinite.
         OutOfMemoryError: If there is not enough memory.
     """
     hardware = hardware or Hardware()
+    check_launch(hardware)
     check_image_size("input", size, spec.coarsest_stride)
-    _check_fit(spec, task, train_data, schedule, hardware, seed)
+    schedule = schedule.resolved(len(train_data))
+    _check_fit(spec, task, schedule, hardware, seed)
     work = _Work(
         spec=spec_to_dict(spec),
         task=task,
@@ -92,8 +97,14 @@ def train(  # noqa: PLR0913 - a run is defined by all of these
         checkpoint_path=checkpoint_path,
         hardware=hardware,
     )
-    if hardware.devices == 1:
+    if hardware.num_processes == 1:
         return _run(work, on_step, pace)
+    if current_launch():
+        try:
+            return _run(work, on_step)
+        finally:
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
     return run_in_processes(partial(_run, work), hardware.devices, hardware.block_folders, on_step)
 
 
@@ -153,71 +164,67 @@ def _run(
     fabric.launch()
     with torch.random.fork_rng(devices=[]), _memory_errors(work):
         torch.manual_seed(work.seed)
-        state, model, optimiser = _begin(work, fabric)
-        return _steps(work, fabric, state, model, optimiser, on_step, pace)
+        state, learner = _begin(work, fabric)
+        return _steps(work, fabric, state, learner, on_step, pace)
 
 
-def _begin(work: _Work, fabric: Fabric) -> tuple[RunState, nn.Module, torch.optim.Optimizer]:
+def _begin(work: _Work, fabric: Fabric) -> tuple[RunState, Learner]:
     schedule = work.schedule
     spec = spec_from_dict(work.spec)
     module = spec.build()
     initialise(module, schedule.init, work.seed)
-    optimiser = torch.optim.AdamW(
-        module.parameters(),
-        lr=schedule.lr,
-        weight_decay=schedule.weight_decay,
-        fused=True,
-    )
+    learner = make_learner(module, work.task, schedule, fabric)
     state = RunState(
         spec=spec,
         identity=RunIdentity(
             spec_id=spec_id(spec),
             task=work.task_name,
             input=str(work.size),
-            schedule=dataclasses.asdict(schedule),
+            schedule=schedule.settings(),
             data={"train": work.train_data.fingerprint, "val": work.val_data.fingerprint},
             seed=work.seed,
         ),
         path=work.checkpoint_path,
         module=module,
-        optimiser=optimiser,
+        # What Fabric wraps: the state of the other holds no more.
+        optimiser=learner.optimiser,
+        average=learner.average,
         writes=fabric.is_global_zero,
     )
-    model, wrapped_optimiser = fabric.setup(module, optimiser)
     # After the set-up: the optimiser's state then goes to the device that its weights are on.
     state.restore()
-    return state, model, wrapped_optimiser
+    _check_step(state, fabric)
+    return state, learner
 
 
 def _steps(  # noqa: PLR0913, PLR0917 - the loop stands on all of these
     work: _Work,
     fabric: Fabric,
     state: RunState,
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    learner: Learner,
     on_step: Callable[[StepReport], None],
     pace: Pace,
 ) -> TrainedRun:
-    task, schedule = work.task, work.schedule
+    schedule = work.schedule
     keys = sample_keys(len(work.train_data), schedule, work.seed, state.step)
-    batches = load_batches(work.train_data, keys, fabric, work.hardware.num_loaders)
+    parts = load_batches(
+        work.train_data,
+        keys,
+        fabric,
+        num_parts=schedule.accumulation,
+        num_loaders=work.hardware.num_loaders,
+    )
     resumed_from = state.step
     all_losses: list[float] = []
-    started, started_s, evaluating_s = time.monotonic(), state.elapsed_s, 0.0
+    started, started_s = time.monotonic(), state.elapsed_s
+    # Steps, and seconds, that say nothing about the speed of training.
+    num_others, others_s = 0, 0.0
     results: ImageResults | None = None
 
-    model.train()
+    learner.model.train()
     for step in range(resumed_from, schedule.steps):
         with pace():
-            batch = next(batches).to(fabric.device)
-            for group in optimiser.param_groups:
-                group["lr"] = schedule.lr_at(step)
-            optimiser.zero_grad(set_to_none=True)
-            loss = task.loss(model(batch.image), batch)
-            # The devices' gradients are averaged, though their shares may differ by a sample.
-            loss = loss * (len(batch) * fabric.world_size / schedule.batch)
-            fabric.backward(loss)
-            optimiser.step()
+            loss = learner.learn(step, parts)
         value = _mean_over_devices(fabric, loss)
         if not math.isfinite(value):
             message = f"the loss became {value} at step {step + 1} of {schedule.steps}"
@@ -227,11 +234,15 @@ def _steps(  # noqa: PLR0913, PLR0917 - the loop stands on all of these
         state.step = step + 1
         elapsed_s = time.monotonic() - started
         state.elapsed_s = started_s + elapsed_s
+        if learner.compile_s:
+            num_others, others_s = num_others + 1, others_s + learner.compile_s
+        num_samples = (len(all_losses) - num_others) * schedule.batch
         report = StepReport(
             step=state.step,
             num_steps=schedule.steps,
             loss=value,
-            samples_per_s=len(all_losses) * schedule.batch / (elapsed_s - evaluating_s),
+            samples_per_s=num_samples / (elapsed_s - others_s),
+            compile_s=learner.compile_s,
         )
         try:
             on_step(report)
@@ -243,10 +254,10 @@ def _steps(  # noqa: PLR0913, PLR0917 - the loop stands on all of these
         if state.step in schedule.eval_steps:
             on_step(dataclasses.replace(report, message="evaluating"))
             results = _evaluate_run(state, work, fabric, pace)
-            evaluating_s += time.monotonic() - started - elapsed_s
+            others_s += time.monotonic() - started - elapsed_s
             state.elapsed_s = started_s + time.monotonic() - started
-            state.add_point(results.metrics[results.headline])
-            model.train()
+            state.add_point(results)
+            learner.model.train()
             state.save()
         elif state.seconds_since_save > _CHECKPOINT_EVERY_S:
             state.save()
@@ -264,18 +275,39 @@ def _steps(  # noqa: PLR0913, PLR0917 - the loop stands on all of these
 
 def _evaluate_run(state: RunState, work: _Work, fabric: Fabric, pace: Pace) -> ImageResults:
     # The last step's update has no loss of its own that would show that it went wrong.
-    for name, value in state.module.state_dict().items():
+    for name, value in state.scored.state_dict().items():
         if not bool(torch.isfinite(value).all()):
             message = f"{name} is no longer finite after step {state.step}"
             raise DivergedError(message)
     # The bare module: a module wrapped for several devices talks to the others at each forward
     # pass, and the devices may have different numbers of batches to evaluate.
     if fabric.world_size > 1:
-        for buffer in state.module.buffers():
+        for buffer in state.scored.buffers():
             torch.distributed.broadcast(buffer, src=0)
-    return evaluate(
-        state.module, work.task, work.val_data, work.schedule.batch, fabric=fabric, pace=pace
-    )
+    # What fits the memory in training does so here.
+    batch_size = -(-work.schedule.batch // work.schedule.accumulation)
+    return evaluate(state.scored, work.task, work.val_data, batch_size, fabric=fabric, pace=pace)
+
+
+def _check_step(state: RunState, fabric: Fabric) -> None:
+    """Checks that all processes go on from the same step.
+
+    Raises:
+        StudyError: If a node does not see the checkpoint of the others.
+    """
+    if fabric.world_size == 1:
+        return
+    steps: list[int] = [0] * fabric.world_size
+    torch.distributed.all_gather_object(steps, state.step)
+    if len(set(steps)) > 1:
+        raise StudyError(
+            Problem(
+                where=str(state.path),
+                rule="all nodes go on from one checkpoint",
+                got=f"processes at the steps {', '.join(map(str, steps))}",
+                do="choose an --out that every node sees",
+            )
+        )
 
 
 def _mean_over_devices(fabric: Fabric, loss: Tensor) -> float:
@@ -310,15 +342,14 @@ def _memory_errors(work: _Work) -> Iterator[None]:
         raise OutOfMemoryError(message) from error
 
 
-def _check_fit(  # noqa: PLR0913, PLR0917 - all that must fit together
+def _check_fit(
     spec: NetworkSpec,
     task: Task,
-    data: TaskData,
     schedule: Schedule,
     hardware: Hardware,
     seed: int,
 ) -> None:
-    share = schedule.batch // hardware.devices
+    num_shares = hardware.num_processes * schedule.accumulation
     problems = [
         Problem(where=where, rule=rule, got=got, do=do)
         for where, rule, got, do, fits in (
@@ -338,17 +369,11 @@ def _check_fit(  # noqa: PLR0913, PLR0917 - all that must fit together
             ),
             (
                 "schedule.batch",
-                "a batch is no larger than the training data",
-                f"{schedule.batch} for {len(data)} samples",
-                f"write {max(2, len(data))} or less, or use more data",
-                len(data) >= schedule.batch,
-            ),
-            (
-                "schedule.batch",
-                f"every device needs at least {_LEAST_SHARE} samples of a batch",
-                f"{schedule.batch} for {hardware.devices} devices",
-                f"write {_LEAST_SHARE * hardware.devices} or more, or use fewer devices",
-                share >= _LEAST_SHARE,
+                f"every device needs at least {_LEAST_SHARE} samples of every part of a batch",
+                f"{schedule.batch} for {hardware.num_processes} devices"
+                + (f" and {schedule.accumulation} parts" if schedule.accumulation > 1 else ""),
+                f"write {_LEAST_SHARE * num_shares} or more, or use fewer devices",
+                schedule.batch // num_shares >= _LEAST_SHARE,
             ),
             (
                 "seed",

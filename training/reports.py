@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tasks import ImageResults
 
@@ -28,12 +28,14 @@ class EvalPoint:
         loss: Mean training loss since the last evaluation.
         score: The task's headline metric on the validation data.
         elapsed_s: Seconds of training so far.
+        metrics: All of the task's metrics then, by name.
     """
 
     step: int
     loss: float
     score: float
     elapsed_s: float
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +47,9 @@ class StepReport:
         num_steps: Steps in all.
         loss: Loss of the last step.
         samples_per_s: Training samples a second since the run (or its resumption) began,
-            evaluations left out.
+            evaluations left out, and the step that compiles.
         message: What is happening beside the steps, "" usually.
+        compile_s: Seconds of a first step in which the network was compiled; 0 in all others.
     """
 
     step: int
@@ -54,6 +57,7 @@ class StepReport:
     loss: float
     samples_per_s: float
     message: str = ""
+    compile_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,14 +34,17 @@ def sample_keys(
     Returns:
         For each step, the index of every sample and the seed of its augmentation.
     """
-    order: dict[int, list[int]] = {}
+    drawn, order = -1, [0]
 
     def key(position: int) -> tuple[int, int]:
+        nonlocal drawn, order
         epoch, offset = divmod(position, num_items)
-        if epoch not in order:
+        if epoch != drawn:
+            # The one before is over: a long run would fill the memory with orders.
             generator = torch.Generator().manual_seed(seed * _SEED_STRIDE + epoch)
-            order[epoch] = torch.randperm(num_items, generator=generator).tolist()
-        return order[epoch][offset], seed * _SEED_STRIDE + epoch
+            order = torch.randperm(num_items, generator=generator).tolist()
+            drawn = epoch
+        return order[offset], seed * _SEED_STRIDE + epoch
 
     for step in range(first_step, schedule.steps):
         start = step * schedule.batch
@@ -52,19 +55,22 @@ def load_batches(
     data: TaskData,
     keys: Iterator[list[tuple[int, int]]],
     fabric: Fabric,
+    *,
+    num_parts: int,
     num_loaders: int,
 ) -> Iterator[Batch]:
-    """Returns one batch a step, of the samples that fall to this process.
+    """Returns the parts of every step's batch, of the samples that fall to this process.
 
     Args:
         data: The training data.
         keys: Every step's samples.
         fabric: Says which process this is, and of how many.
+        num_parts: Parts of a step, which are learnt from one after the other.
         num_loaders: Processes that prepare batches, 0 for this one.
     """
     loader: DataLoader[Any] = DataLoader(
         _Samples(data),
-        batch_sampler=cast("Any", [step[fabric.global_rank :: fabric.world_size] for step in keys]),
+        batch_sampler=cast("Any", _Parts(keys, fabric, num_parts)),
         collate_fn=cast("Callable[[Sequence[Item]], Batch]", collate),
         num_workers=num_loaders,
         pin_memory=fabric.device.type == "cuda",
@@ -73,6 +79,23 @@ def load_batches(
         generator=torch.Generator(),
     )
     return iter(loader)
+
+
+class _Parts:
+    """This process's part after part; drawn as they are needed, since a long run has many."""
+
+    def __init__(
+        self, keys: Iterator[list[tuple[int, int]]], fabric: Fabric, num_parts: int
+    ) -> None:
+        self._keys = keys
+        self._fabric = fabric
+        self._num_parts = num_parts
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for step in self._keys:
+            share = step[self._fabric.global_rank :: self._fabric.world_size]
+            for part in range(self._num_parts):
+                yield share[part :: self._num_parts]
 
 
 class _Samples(Dataset[Item]):

@@ -4,36 +4,50 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from blocks import Problem, StudyError, did_you_mean
-from networks import INITIALISATIONS
+from blocks import Problem, StudyError
+from training.schedule_checks import schedule_problems
 
-PRECISIONS = ("32-true", "bf16-mixed")
-
-_LEAST = 2
+_LATER = {"later": True}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A training schedule: Adam with linear warm-up and cosine decay over steps.
+    """A training schedule: an optimiser, a learning rate over steps, and what a step is.
 
-    A budget in steps, not in seconds: seconds favour small networks and break under load.
+    A budget in steps or passes, not in seconds: seconds favour small networks and break under
+    load. A schedule in passes (epochs) becomes one in steps when the data are known.
 
     Attributes:
-        steps: Optimiser steps.
-        batch: Images a step, over all devices.
-        lr: Largest learning rate.
+        steps: Optimiser steps; 0 where ``epochs`` says how long.
+        batch: Images a step, over all devices and all parts of a step.
+        lr: Largest learning rate, of ``reference_batch`` where there is one.
         warmup_steps: Steps of linear warm-up.
-        weight_decay: Decoupled weight decay (0 is plain Adam).
+        weight_decay: Weight decay: decoupled in ``adamw``, part of the gradient in the others.
         init: How weights are drawn: ``published`` or ``kaiming``.
         num_evals: Evaluations on the validation data, evenly spaced, the last at the end.
         precision: Lightning Fabric's name of the number format.
+        epochs: Passes over the training data; 0 where ``steps`` says how long.
+        optimiser: ``adamw``, ``adam`` or ``sgd``.
+        momentum: Momentum of ``sgd``.
+        decay: How the rate falls after the warm-up: ``cosine`` and ``poly`` to zero, ``steps`` at
+            milestones.
+        milestones: Where the rate drops, counted as the length is: in steps, or in epochs.
+        drop: Factor of the rate at each milestone.
+        power: Power of ``poly``.
+        warmup_start: Share of the rate that the first step of the warm-up has; 0 begins with the
+            share of one even stride.
+        reference_batch: The batch that ``lr`` belongs to, from which other batches' rates follow;
+            0 takes ``lr`` as it is.
+        ema: Decay of the moving average of the weights, which is then what is scored; 0 is none.
+        accumulation: Parts that a step's batch is learnt from, one after the other.
+        memory_format: ``contiguous`` or ``channels_last``.
+        compile: Whether ``torch.compile`` makes the training step.
     """
 
-    steps: int
+    steps: int = 0
     batch: int
     lr: float
     warmup_steps: int = 10
@@ -41,6 +55,21 @@ class Schedule:
     init: str = "kaiming"
     num_evals: int = 4
     precision: str = "32-true"
+    # Those below came later: at these defaults a schedule is what it was without them, and its
+    # protocol must be too.
+    epochs: int = dataclasses.field(default=0, metadata=_LATER)
+    optimiser: str = dataclasses.field(default="adamw", metadata=_LATER)
+    momentum: float = dataclasses.field(default=0.0, metadata=_LATER)
+    decay: str = dataclasses.field(default="cosine", metadata=_LATER)
+    milestones: tuple[int, ...] = dataclasses.field(default=(), metadata=_LATER)
+    drop: float = dataclasses.field(default=0.1, metadata=_LATER)
+    power: float = dataclasses.field(default=0.9, metadata=_LATER)
+    warmup_start: float = dataclasses.field(default=0.0, metadata=_LATER)
+    reference_batch: int = dataclasses.field(default=0, metadata=_LATER)
+    ema: float = dataclasses.field(default=0.0, metadata=_LATER)
+    accumulation: int = dataclasses.field(default=1, metadata=_LATER)
+    memory_format: str = dataclasses.field(default="contiguous", metadata=_LATER)
+    compile: bool = dataclasses.field(default=False, metadata=_LATER)
 
     def __post_init__(self) -> None:
         """Checks every setting.
@@ -48,64 +77,42 @@ class Schedule:
         Raises:
             StudyError: With everything that is wrong.
         """
-        problems = [
-            Problem(where=f"schedule.{name}", rule=rule, got=repr(got), do=do)
-            for name, rule, got, do, fits in (
-                ("steps", "steps are at least 1", self.steps, "write 150", self.steps >= 1),
-                (
-                    "batch",
-                    f"a batch is at least {_LEAST}",
-                    self.batch,
-                    "write 16",
-                    self.batch >= _LEAST,
-                ),
-                (
-                    "lr",
-                    "a learning rate is a finite number above 0",
-                    self.lr,
-                    "write 0.005",
-                    0 < self.lr < math.inf,
-                ),
-                (
-                    "warmup_steps",
-                    "a warm-up is at least 0 steps",
-                    self.warmup_steps,
-                    "write 10",
-                    self.warmup_steps >= 0,
-                ),
-                (
-                    "weight_decay",
-                    "weight decay is a finite number of at least 0",
-                    self.weight_decay,
-                    "write 0",
-                    0 <= self.weight_decay < math.inf,
-                ),
-                (
-                    "num_evals",
-                    "there is at least 1 evaluation, at most one a step",
-                    self.num_evals,
-                    "write 4",
-                    1 <= self.num_evals <= self.steps,
-                ),
-                (
-                    "init",
-                    "weights are initialised by a known scheme",
-                    self.init,
-                    did_you_mean(self.init, INITIALISATIONS),
-                    self.init in INITIALISATIONS,
-                ),
-                (
-                    "precision",
-                    "the precision is one that Branchwork supports",
-                    self.precision,
-                    did_you_mean(self.precision, PRECISIONS),
-                    self.precision in PRECISIONS,
-                ),
-            )
-            if not fits
-        ]
+        problems = schedule_problems(self)
         if problems:
             raise StudyError(problems)
+
+    @property
+    def peak_lr(self) -> float:
+        """The largest learning rate: ``lr``, scaled from the reference batch to this one.
+
+        Linearly for SGD (Goyal et al., "Accurate, Large Minibatch SGD", 2017), with the square
+        root for Adam and AdamW, whose steps do not grow with the gradient's size (Malladi et al.,
+        "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", 2022).
+
+        >>> Schedule(steps=9, batch=64, lr=2e-3, reference_batch=256).peak_lr
+        0.001
+        """
+        if not self.reference_batch:
+            return self.lr
+        ratio = self.batch / self.reference_batch
+        return self.lr * (ratio if self.optimiser == "sgd" else math.sqrt(ratio))
+
+    @property
+    def lr_rule(self) -> str:
+        """The rule that gave the largest learning rate, in words.
+
+        >>> Schedule(steps=9, batch=64, lr=2e-3, reference_batch=256).lr_rule
+        '0.001 = 0.002 x sqrt(64 / 256), square root in the batch for adamw'
+        """
+        if not self.reference_batch:
+            return f"{self.lr:g} as written, for any batch"
+        ratio = f"{self.batch} / {self.reference_batch}"
+        if self.optimiser == "sgd":
+            return f"{self.peak_lr:g} = {self.lr:g} x {ratio}, linear in the batch for sgd"
+        return (
+            f"{self.peak_lr:g} = {self.lr:g} x sqrt({ratio}), "
+            f"square root in the batch for {self.optimiser}"
+        )
 
     def lr_at(self, step: int) -> float:
         """Returns the learning rate of a step, counted from 0.
@@ -113,11 +120,20 @@ class Schedule:
         >>> Schedule(steps=100, batch=16, lr=0.01, warmup_steps=10).lr_at(9)
         0.01
         """
+        assert self.steps, "a schedule in epochs has no steps before it is resolved"
+        peak = self.peak_lr
         if step < self.warmup_steps:
-            return self.lr * (step + 1) / self.warmup_steps
+            if self.warmup_start:
+                rise = (1 - self.warmup_start) * step / self.warmup_steps
+                return peak * (self.warmup_start + rise)
+            return peak * (step + 1) / self.warmup_steps
+        if self.decay == "steps":
+            return peak * self.drop ** sum(step >= milestone for milestone in self.milestones)
         left = max(1, self.steps - self.warmup_steps)
         done = (step - self.warmup_steps) / left
-        return self.lr * 0.5 * (1 + math.cos(math.pi * done))
+        if self.decay == "poly":
+            return peak * math.pow(1 - done, self.power)
+        return peak * 0.5 * (1 + math.cos(math.pi * done))
 
     @property
     def eval_steps(self) -> tuple[int, ...]:
@@ -126,72 +142,50 @@ class Schedule:
             round(self.steps * (index + 1) / self.num_evals) for index in range(self.num_evals)
         )
 
+    def resolved(self, num_items: int) -> Schedule:
+        """Returns the schedule in steps that this one is on some training data.
 
-SCHEDULES: dict[str, Schedule] = {
-    "smoke": Schedule(steps=4, batch=4, lr=1e-3, warmup_steps=1, num_evals=2),
-    "tiny": Schedule(steps=200, batch=16, lr=1e-2, num_evals=4),
-    "short": Schedule(steps=600, batch=16, lr=1e-2, warmup_steps=30, num_evals=6),
-    "medium": Schedule(steps=3000, batch=32, lr=4e-3, warmup_steps=100, num_evals=10),
-}
-"""The schedules that have names."""
+        Batches run on over the end of a pass, so that none is cut short: E passes over n items
+        are E x n / batch steps, rounded up.
 
+        Args:
+            num_items: Number of items of the training data.
 
-def schedule_of(written: object, where: str = "schedule") -> Schedule:
-    """Returns the schedule that a name, or a table with ``base`` and changes, stands for.
-
-    Raises:
-        StudyError: If the name or a setting is unknown.
-    """
-    if isinstance(written, str):
-        return _named(written, where)
-    if not isinstance(written, Mapping):
-        raise StudyError(
-            Problem(
-                where=where,
-                rule="a schedule is a name, or a table with 'base' and changes",
-                got=repr(written),
-                do='write "tiny" or {base = "tiny", steps = 60}',
-            )
-        )
-    base = _named(str(written.get("base", "tiny")), where)
-    known = {field.name: field.type for field in dataclasses.fields(Schedule)}
-    changes: dict[str, Any] = {}
-    for name, value in written.items():
-        if name == "base":
-            continue
-        if name not in known:
+        Raises:
+            StudyError: If a batch is larger than the data, or what comes out is no schedule.
+        """
+        if num_items < self.batch:
             raise StudyError(
                 Problem(
-                    where=f"{where}.{name}",
-                    rule="a schedule has the settings " + ", ".join(known),
-                    got=repr(name),
-                    do=did_you_mean(name, known),
+                    where="schedule.batch",
+                    rule="a batch is no larger than the training data",
+                    got=f"{self.batch} for {num_items} samples",
+                    do=f"write {max(2, num_items)} or less, or use more data",
                 )
             )
-        default = getattr(base, name)
-        # A whole number will do for a fraction, but truth is no number.
-        kinds = (int, float) if isinstance(default, float) else type(default)
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            raise StudyError(
-                Problem(
-                    where=f"{where}.{name}",
-                    rule=f"the setting is of the kind of {default!r}",
-                    got=repr(value),
-                    do=f"write {default!r}, for example",
-                )
-            )
-        changes[name] = type(default)(value)
-    return dataclasses.replace(base, **changes)
-
-
-def _named(name: str, where: str) -> Schedule:
-    if name not in SCHEDULES:
-        raise StudyError(
-            Problem(
-                where=where,
-                rule="a schedule has a known name",
-                got=repr(name),
-                do=did_you_mean(name, SCHEDULES),
-            )
+        if not self.epochs:
+            return self
+        return dataclasses.replace(
+            self,
+            epochs=0,
+            steps=-(-self.epochs * num_items // self.batch),
+            milestones=tuple(-(-epoch * num_items // self.batch) for epoch in self.milestones),
         )
-    return SCHEDULES[name]
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the settings as plain data.
+
+        Settings that came later than the first release stand in it only where they say something,
+        so that equal schedules have equal settings in old records and in new ones.
+        """
+        return {
+            field.name: list(value) if isinstance(value, tuple) else value
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) != field.default
+            or not field.metadata.get("later")
+        }
+
+    def protocol(self) -> dict[str, Any]:
+        """Returns what a score's protocol says of it: the settings, and the rate's rule if any."""
+        rule = {"lr_rule": self.lr_rule} if self.reference_batch else {}
+        return self.settings() | rule

@@ -120,7 +120,7 @@ def test_train_overwrites_no_other_run(command, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--task", "cityscapes"), "known for its number of outputs only"),
+        (("--task", "cityscape"), "did you mean 'cityscapes'?"),
         (("--schedule", "tony"), "did you mean 'tiny'?"),
         (("--schedule", "tiny,stps=3"), "did you mean 'steps'?"),
         (("--schedule", "tiny,steps=many"), "the setting is of the kind of 200"),

@@ -122,3 +122,12 @@ def test_a_checkpoint_where_a_file_stands_is_one_line(run_train, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="a run keeps its state in a checkpoint"):
         run_train(checkpoint_path=tmp_path / "file" / "checkpoint.pt")
+
+
+def test_a_checkpoint_of_an_older_layout_is_refused_in_words(run_train, checkpoint_path):
+    run_train()
+    saved = torch.load(checkpoint_path, weights_only=True)
+    saved["curve"] = [[2.0, 1.0, 0.0, 0.5]]
+    torch.save(saved, checkpoint_path)
+    with pytest.raises(CheckpointError, match=str(checkpoint_path.name)):
+        run_train()

@@ -162,6 +162,7 @@ def test_what_does_not_fit_is_said_before_training(run_train, checkpoint_path, c
     [
         ({"accelerator": "gpu3"}, "hardware.accelerator"),
         ({"devices": 0}, "hardware.devices"),
+        ({"nodes": 0}, "hardware.nodes"),
         ({"num_loaders": -1}, "hardware.num_loaders"),
     ],
 )
@@ -307,3 +308,10 @@ def test_a_last_step_that_goes_wrong_is_no_score(run_train):
 def test_an_input_that_a_stride_does_not_divide_is_one_line(run_train):
     with pytest.raises(BranchworkError, match=r"^input: .*pad the image to 64x64$"):
         run_train(size=ImageSize(64, 60))
+
+
+def test_epochs_and_parts_are_resolved_and_checked_with_the_devices(run_train):
+    run = run_train(steps=0, epochs=1, batch=10, num_evals=1, accumulation=5)
+    assert len(run.losses) == 4
+    with pytest.raises(StudyError, match=r"got 10 for 2 devices and 5 parts; write 20 or more"):
+        run_train(batch=10, accumulation=5, hardware=Hardware(devices=2, accelerator="cpu"))

@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from resumed_run import SCHEDULE
+from resumed_run import SCHEDULE, SCHEDULES
 from tiny_network import TASK, tiny_network
 
 from training import load_checkpoint, loop
 
-SETTINGS = {name: getattr(SCHEDULE, name) for name in SCHEDULE.__dataclass_fields__} | {"seed": 3}
+
+def _settings(schedule):
+    return {name: getattr(schedule, name) for name in schedule.__dataclass_fields__} | {"seed": 3}
+
+
+SETTINGS = _settings(SCHEDULE)
 
 
 class _Stop(BaseException):
@@ -48,13 +53,14 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     assert resumed.elapsed_s > 0
 
 
-def test_a_killed_process_leaves_a_whole_checkpoint(
-    run_train, data_folder, root, tmp_path, checkpoint_path
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_killed_process_leaves_a_whole_checkpoint(  # noqa: PLR0917 - fixtures
+    run_train, data_folder, root, tmp_path, checkpoint_path, schedule
 ):
     program = Path(__file__).with_name("resumed_run.py")
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, str(program), str(data_folder), str(checkpoint_path), "6"],
+        [sys.executable, str(program), schedule, str(data_folder), str(checkpoint_path), "6"],
         stdout=subprocess.PIPE,
         env=environment,
         text=True,
@@ -68,12 +74,20 @@ def test_a_killed_process_leaves_a_whole_checkpoint(
     left.write_bytes(b"half a checkpoint")
 
     assert load_checkpoint(checkpoint_path).step == 5
-    expected = run_train(**SETTINGS, checkpoint_path=tmp_path / "whole.pt")
-    resumed = run_train(**SETTINGS)
+    settings = _settings(SCHEDULES[schedule])
+    expected = run_train(**settings, checkpoint_path=tmp_path / "whole.pt")
+    resumed = run_train(**settings)
     assert resumed.resumed_from == 5
     assert resumed.losses == expected.losses[5:]
     assert _learnt(resumed) == _learnt(expected)
     assert not left.exists()
+    # Every weight and moment, bit for bit, not the losses alone.
+    ends = [load_checkpoint(path) for path in (checkpoint_path, tmp_path / "whole.pt")]
+    for name in ("model", "learner"):
+        resumed_weights, whole_weights = (getattr(end, name) or {} for end in ends)
+        assert resumed_weights.keys() == whole_weights.keys()
+        assert all(torch.equal(resumed_weights[key], whole_weights[key]) for key in whole_weights)
+    assert (ends[0].learner is not None) == bool(SCHEDULES[schedule].ema)
 
 
 def test_a_finished_run_is_scored_again_and_not_trained(run_train, checkpoint_path):
