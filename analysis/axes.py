@@ -14,6 +14,9 @@ INTERVAL_MEANING = (
 )
 """What a score's interval says, and what it does not."""
 
+SCORE_UNIT = "0 to 1"
+"""Scores are fractions, also those that papers print in per cent."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
@@ -61,13 +64,19 @@ def cost_axis(objective: str, records: Sequence[Record]) -> Axis:
 
 
 def score_label(group: Comparable) -> str:
-    """Writes what a score axis shows: metric, task, input, images and boxes."""
-    parts = [f"{group.metric}, {group.protocol.task} at {group.input}"]
+    """Writes what a score axis shows: metric and unit, task, input, images, and how it was shown.
+
+    People are shown in somebody's boxes, frames of segmentation as ``inference`` says.
+    """
+    parts = [f"{group.metric} ({SCORE_UNIT}), {group.protocol.task} at {group.input}"]
     counts = sorted({r.score.num_images for r in group.records if r.score is not None})
     parts.append(f"{' / '.join(f'{count:,}' for count in counts)} images")
     boxes = group.protocol.evaluation.get("boxes")
     if boxes:
-        parts.append(f"boxes: {boxes}")
+        parts.append(f"boxes: {'ground truth' if boxes == 'ground_truth' else boxes}")
+    inference = group.protocol.evaluation.get("inference")
+    if inference:
+        parts.append(f"inference: {inference}")
     return ", ".join(parts)
 
 

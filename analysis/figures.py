@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -39,6 +39,8 @@ FRONT_COLOUR = "#d55e00"
 OTHER_COLOUR = "#0072b2"
 SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 MARKERS = "osD^vPX"
+# From right to wrong.
+_PART_COLOURS = ("#009e73", "#56b4e9", "#e69f00", "#cc79a7", "#7f7f7f")
 _LOG_RATIO = 8
 _MAX_NAMES = 8
 _MAX_CURVES = 12
@@ -74,8 +76,9 @@ def tradeoff_figure(records: Sequence[Record], cost: str = "macs") -> Figure:
     axes.set_xlabel(textwrap.fill(axis.label, 90))
     axes.set_ylabel(textwrap.fill(score_label(group), 44))
     axes.margins(x=0.08, y=0.12)
+    _start_at_zero(axes)
     axes.legend(loc="best", frameon=False, fontsize=8)
-    _note(figure, f"Bars: {INTERVAL_MEANING}.")
+    write_note(figure, f"Bars: {INTERVAL_MEANING}.")
     return figure
 
 
@@ -99,12 +102,13 @@ def curves_figure(records: Sequence[Record]) -> Figure:
         xs, ys = [step for step, _ in scored], [score for _, score in scored]
         scores.plot(xs, ys, dashes, marker="o", markersize=3, color=colour, label=label)
     for axes, name in ((losses, "Training loss, mean since the last point"), (scores, "")):
-        _clean(axes)
+        clean_axes(axes)
         axes.set_xlabel("Optimiser steps")
         axes.set_ylabel(textwrap.fill(name or score_label(group), 30))
+    _start_at_zero(scores)
     if drawn:
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7)
-    _note(figure, "Each line is one training run.")
+    write_note(figure, "Each line is one training run.")
     return figure
 
 
@@ -184,6 +188,30 @@ def slot_shares_figure(networks: Sequence[tuple[str, pd.DataFrame]], measure: st
     return figure
 
 
+def parts_figure(bars: Sequence[tuple[str, Mapping[str, float]]], note: str) -> Figure:
+    """Draws into which parts each of several wholes falls: a stacked bar for each, in per cent.
+
+    Args:
+        bars: What every bar is called, and its parts as fractions; the same parts for all.
+        note: What was counted.
+    """
+    figure, axes = _figure(height=1.4 + 0.28 * len(bars))
+    places = np.arange(len(bars))
+    feet = np.zeros(len(bars))
+    for index, name in enumerate(bars[0][1] if bars else ()):
+        shares = np.array([100 * parts[name] for _, parts in bars])
+        colour = _PART_COLOURS[index % len(_PART_COLOURS)]
+        axes.barh(places, shares, 0.72, left=feet, color=colour, label=name)
+        feet += shares
+    axes.set_yticks(places, [label for label, _ in bars])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("Share of what is labelled, %")
+    figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=8)
+    write_note(figure, note)
+    return figure
+
+
 def published_figure(task: str, protocol: tuple[str, ...]) -> Figure:
     """Draws published results against published params: a panel of its own, never with ours.
 
@@ -206,7 +234,7 @@ def published_figure(task: str, protocol: tuple[str, ...]) -> Figure:
         axes.text(0.5, 0.5, "no parameters published", ha="center", transform=axes.transAxes)
     else:
         figure.legend(loc="outside right upper", frameon=False, fontsize=7)
-    _note(figure, CAVEAT)
+    write_note(figure, CAVEAT)
     return figure
 
 
@@ -240,11 +268,12 @@ def is_wide(values: Sequence[float]) -> bool:
 def _figure(height: float = 4.2) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(7.2, height), layout="constrained")
     axes = figure.subplots()
-    _clean(axes)
+    clean_axes(axes)
     return figure, axes
 
 
-def _clean(axes: Axes) -> None:
+def clean_axes(axes: Axes) -> None:
+    """Gives axes the look of all our figures."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -287,8 +316,17 @@ def _name(axes: Axes, x: float, record: Record) -> None:
     )
 
 
-def _note(figure: Figure, text: str) -> None:
+def write_note(figure: Figure, text: str) -> None:
+    """Writes what a figure's marks mean below it."""
     figure.supxlabel(textwrap.fill(text, 110), fontsize=7, color="#555555", x=0.01, ha="left")
+
+
+def _start_at_zero(axes: Axes) -> None:
+    """Cuts off what lies below 0, where there are no scores."""
+    low, high = axes.get_ylim()
+    if low < 0:
+        # Networks that all score 0 leave a range around it.
+        axes.set_ylim(0 if high <= 0 else -0.02 * high, high if high > 0 else 1)
 
 
 def _log_if_wide(axes: Axes, values: Sequence[float]) -> None:

@@ -96,12 +96,14 @@ class CurvePoint:
         loss: Mean training loss since the last point.
         score: The headline metric on the validation data, None where it was not evaluated.
         elapsed_s: Seconds of training so far.
+        metrics: All of the task's metrics there, by name; older records have none.
     """
 
     step: int
     loss: float
     score: float | None
     elapsed_s: float
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

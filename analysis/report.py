@@ -75,7 +75,7 @@ def study_report(study: str, records: Sequence[Record], broken: Sequence[str] = 
         "<h2>What was found</h2>",
         html_list(findings(records), "found"),
         *(_group(group) for group in groups),
-        _published(records[0].task),
+        *(_published(task) for task in _tasks(records)),
         _all_records(records, broken),
         _conditions(records, groups),
     ]
@@ -86,7 +86,11 @@ def _subtitle(records: Sequence[Record]) -> str:
     inputs = sorted({str(record.input) for record in records})
     days = sorted({record.created[:10] for record in records})
     span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    return f"{records[0].task} at {', '.join(inputs)}; {len(records)} records, {span}"
+    return f"{', '.join(_tasks(records))} at {', '.join(inputs)}; {len(records)} records, {span}"
+
+
+def _tasks(records: Sequence[Record]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(record.task for record in records))
 
 
 def _group(group: Comparable) -> str:
@@ -140,7 +144,7 @@ def _published(task: str) -> str:
         return ""
     return "\n".join(
         [
-            f"<h2>Published results of the task ({escape(MARK)})</h2>",
+            f"<h2>Published results of {escape(task)} ({escape(MARK)})</h2>",
             f'<p class="note">{escape(CAVEAT)} They stand apart: their protocols are not ours.</p>',
             figure_svg(published_figure(task, known[0])),
         ]
@@ -172,7 +176,7 @@ def _all_records(records: Sequence[Record], broken: Sequence[str]) -> str:
 def _conditions(records: Sequence[Record], groups: Sequence[Comparable]) -> str:
     lines = [f"Intervals: {INTERVAL_MEANING}."]
     lines += [f"{name}: {convention_rule(name)}" for name in CONVENTIONS]
-    for machine in dict.fromkeys(_machine(record) for record in records):
+    for machine in dict.fromkeys(machine_line(record) for record in records):
         lines.append(f"Machine: {machine}")
     for group in groups:
         settings = {
@@ -185,7 +189,8 @@ def _conditions(records: Sequence[Record], groups: Sequence[Comparable]) -> str:
     return f"<h2>Conventions and conditions</h2>{html_list(lines, 'found note')}"
 
 
-def _machine(record: Record) -> str:
+def machine_line(record: Record) -> str:
+    """Returns where a record was made: processor, memory, system, versions."""
     environment = record.environment
     packages = ", ".join(f"{name} {version}" for name, version in environment.packages.items())
     memory = f"{environment.memory_bytes / 2**30:.0f} GiB"

@@ -9,11 +9,15 @@ import typer
 
 from cli.atlas import atlas
 from cli.catalogue import catalogue
+from cli.compare import compare
 from cli.dashboard import dashboard
 from cli.demo import demo
+from cli.evaluate import evaluate
 from cli.latency import latency
+from cli.predict import predict
 from cli.profile import profile
 from cli.published import published
+from cli.rank_study import rank_study
 from cli.report import report
 from cli.search import search_app
 from cli.show import show
@@ -45,7 +49,22 @@ def _command(
         raise typer.Exit
 
 
-for verb in (profile, show, catalogue, published, atlas, latency, train, report, dashboard, demo):
+for verb in (
+    profile,
+    show,
+    catalogue,
+    published,
+    atlas,
+    latency,
+    train,
+    evaluate,
+    predict,
+    compare,
+    rank_study,
+    report,
+    dashboard,
+    demo,
+):
     app.command()(verb)
 app.add_typer(search_app)
 

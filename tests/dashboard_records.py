@@ -51,6 +51,28 @@ def score_of(value: float, *, task: str = "synthetic_keypoints", steps: int = 15
     )
 
 
+def segmentation_score_of(value: float) -> Score:
+    """A score of street scenes."""
+    protocol = Protocol(
+        task="synthetic_segmentation",
+        data={"train": "cccccccccccc", "val": "dddddddddddd"},
+        schedule={"steps": 150, "batch": 16},
+        evaluation={"inference": "fit", "metric": "mIoU"},
+    )
+    return Score(
+        metric="mIoU",
+        value=value,
+        low=value - 0.02,
+        high=value + 0.02,
+        num_resamples=1000,
+        num_images=200,
+        metrics={"mIoU": value, "mAcc": value + 0.1, "aAcc": value + 0.3},
+        protocol=protocol,
+        protocol_id=protocol.protocol_id,
+        seed=0,
+    )
+
+
 def latency_of(p50_ms: float, *, size: ImageSize = SIZE) -> Latency:
     return Latency(
         runtime="eager",

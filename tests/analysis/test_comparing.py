@@ -45,7 +45,9 @@ def test_scores_are_grouped_by_protocol_and_input():
         ["large"],
     ]
     assert groups[0].label == "AP on coco_keypoints at 64x64 (protocol 25d75c648f95)"
-    assert score_label(groups[0]) == ("AP, coco_keypoints at 64x64, 50 images, boxes: ground truth")
+    assert score_label(groups[0]) == (
+        "AP (0 to 1), coco_keypoints at 64x64, 50 images, boxes: ground truth"
+    )
 
 
 @pytest.mark.parametrize("records", [[GOOD, FOREIGN], [GOOD, LARGE], [record("profiled")], []])
@@ -119,15 +121,16 @@ def test_the_front_leaves_out_repeats_and_what_was_not_tried():
 
 
 def test_objectives_read_records_and_say_nan_where_there_is_nothing():
-    values = {name: objective(name).value(GOOD) for name in objective_names()}
+    names = objective_names(("mean_oks", "AR"))
+    values = {name: objective(name).value(GOOD) for name in names}
     assert values["score"] == 0.6
     assert values["score.mean_oks"] == 0.3
     assert values["macs"] == cost("lite_hrnet_18", GOOD.input).macs
     assert values["latency.eager"] == 3.0
     assert math.isnan(values["score.AR"])
     bare = replace(GOOD, score=None, cost=None, latencies=())
-    assert all(math.isnan(objective(name).value(bare)) for name in objective_names())
-    assert [name for name in objective_names() if not objective(name).maximise] == [
+    assert all(math.isnan(objective(name).value(bare)) for name in names)
+    assert [name for name in names if not objective(name).maximise] == [
         *CONVENTIONS,
         "latency.eager",
     ]
@@ -136,6 +139,26 @@ def test_objectives_read_records_and_say_nan_where_there_is_nothing():
 def test_an_unknown_objective_is_refused_with_the_nearest():
     with pytest.raises(StudyError, match=r"did you mean 'latency\.eager'"):
         objective("latency.eagre")
+
+
+def test_metrics_are_those_that_the_task_has():
+    assert objective("score.mIoU", metrics=("mIoU", "mAcc")).name == "score.mIoU"
+    assert objective("score.anything").maximise
+    with pytest.raises(StudyError, match=r"got 'score\.mIou'; did you mean 'score\.mIoU'"):
+        objective("score.mIou", metrics=("mIoU", "mAcc"))
+    with pytest.raises(StudyError, match=r"got 'score\.AP'; "):
+        objective("score.AP", metrics=("mIoU", "mAcc"))
+    with pytest.raises(StudyError, match=r"got 'score\.'; "):
+        objective("score.")
+    with pytest.raises(StudyError, match=r"did you mean 'score\.mean_oks'"):
+        objective_values([GOOD], "score.mean_ok")
+
+
+def test_of_several_latencies_the_one_with_the_fewest_threads_counts():
+    (one,) = GOOD.latencies
+    others = [replace(one, threads=4, p50_ms=1.0), replace(one, batch=8, p50_ms=2.0)]
+    for order in ([*others, one], [one, *others]):
+        assert objective("latency.eager").value(replace(GOOD, latencies=tuple(order))) == 3.0
 
 
 def test_axes_name_convention_unit_and_conditions():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+import networks  # noqa: F401 - what it registers is there before a test's blocks
 from blocks import SLOTS
 from cli.main import main
 

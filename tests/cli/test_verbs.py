@@ -15,7 +15,9 @@ from search import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-VERBS = {command.callback.__name__ for command in app.registered_commands} | {"search"}
+VERBS = {command.callback.__name__.replace("_", "-") for command in app.registered_commands} | {
+    "search"
+}
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS - {"search"}))
@@ -91,7 +93,7 @@ def test_every_shipped_network_loads(path):
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_pages_name_only_verbs_that_exist_and_files_that_are_there(page):
     text = page.read_text(encoding="utf-8")
-    for verb in re.findall(r"(?m)(?:^|`|/)branchwork ([a-z]+)", text):
+    for verb in re.findall(r"(?m)(?:^|`|/)branchwork ([a-z-]+)", text):
         assert verb in VERBS, f"{page.name} speaks of branchwork {verb}"
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -6,7 +6,7 @@ import dataclasses
 from xml.etree import ElementTree as ET
 
 import pytest
-from dashboard_records import record_of, score_of, search_records
+from dashboard_records import record_of, score_of, search_records, segmentation_score_of
 from matplotlib.colors import to_hex
 
 from analysis.figures import (
@@ -20,6 +20,7 @@ from analysis.figures import (
     tradeoff_figure,
 )
 from analysis.published import MARK, published_protocols
+from analysis.report import study_report
 from analysis.tables import front
 from blocks import BranchworkError, ImageSize
 from networks import lite_hrnet_18
@@ -36,7 +37,10 @@ def test_a_tradeoff_shows_every_score_once_and_marks_the_front():
     expected = sorted((record.cost.macs / 1e6, record.score.value) for record in best)
     assert on_front.flatten() == pytest.approx([value for point in expected for value in point])
     assert "MACs (conv + linear + matmul" in axes.get_xlabel()
-    assert axes.get_ylabel() == "AP (0 to 1), synthetic_keypoints at 64x64, 400 images"
+    assert (
+        axes.get_ylabel().replace("\n", " ")
+        == "AP (0 to 1), synthetic_keypoints at 64x64, 400 images"
+    )
 
 
 @pytest.mark.parametrize("draw", [tradeoff_figure, curves_figure])
@@ -49,6 +53,28 @@ def test_scores_that_do_not_compare_are_refused(draw):
     ):
         with pytest.raises(BranchworkError, match="scores are compared only under one protocol"):
             draw([one, other])
+
+
+def test_a_report_of_two_tasks_names_both_and_draws_each_by_itself():
+    spec = lite_hrnet_18()
+    streets = record_of(spec.with_outputs(8), 20, score=segmentation_score_of(0.3))
+    page = study_report("poses", [record_of(spec, 0, score=score_of(0.0)), streets])
+    assert "synthetic_keypoints, synthetic_segmentation at 64x64; 2 records" in page
+    heads = [part.split("</h2>")[0] for part in page.split("<h2>Accuracy against cost: ")[1:]]
+    assert heads == [
+        "AP (0 to 1), synthetic_keypoints at 64x64, 400 images",
+        "mIoU (0 to 1), synthetic_segmentation at 64x64, 200 images, inference: fit",
+    ]
+
+
+def test_no_axis_promises_scores_below_0():
+    spec = lite_hrnet_18()
+    records = [
+        record_of(spec, number, score=dataclasses.replace(score_of(0.0), low=0.0, high=0.0))
+        for number in range(2)
+    ]
+    low, high = tradeoff_figure(records).axes[0].get_ylim()
+    assert -0.03 * high <= low <= 0 < high
 
 
 def test_latencies_of_two_machines_are_refused():

@@ -9,7 +9,14 @@ import sys
 
 import numpy as np
 import pytest
-from dashboard_records import SIZE, latency_of, record_of, score_of, search_records
+from dashboard_records import (
+    SIZE,
+    latency_of,
+    record_of,
+    score_of,
+    search_records,
+    segmentation_score_of,
+)
 from streamlit.testing.v1 import AppTest
 
 from analysis.records import Record
@@ -156,6 +163,39 @@ def test_scores_of_two_protocols_share_no_chart(store, app):
     app.selectbox(key="group of poses").set_value(1).run()
     assert drawn_ids(charts_of(app)[0]) == {record.record_id for record in long}
     assert "2 combinations of protocol and input size" in text_of(app)
+
+
+def test_key_points_and_segmentation_look_alike_and_share_no_chart(store, app):
+    people = search_records()[:3]
+    spec = lite_hrnet_18().with_outputs(8)
+    streets = [
+        record_of(spec, 20 + number, score=segmentation_score_of(0.3 + 0.1 * number))
+        for number in range(2)
+    ]
+    fill(store, [*people, *streets])
+    opened(app)
+    for index, (records, label) in enumerate(
+        (
+            (people, "AP (0 to 1), synthetic_keypoints at 64x64, 400 images"),
+            (streets, "mIoU (0 to 1), synthetic_segmentation at 64x64, 200 images, inference: fit"),
+        )
+    ):
+        app.selectbox(key="group of poses").set_value(index).run()
+        assert not app.exception
+        chart = charts_of(app)[0]
+        assert drawn_ids(chart) == {record.record_id for record in records}
+        axis = chart["layout"]["yaxis"]
+        assert axis["title"]["text"].replace("<br>", " ") == label
+        assert axis["rangemode"] == "nonnegative"
+    app.selectbox(key="record of poses").set_value(streets[0].record_id).run()
+    text = text_of(app)
+    assert "Metrics of synthetic_segmentation (0 to 1)" in text.replace("\\", "")
+    shown = [dict(frame.value.itertuples(index=False)) for frame in _fields_of(app)]
+    assert any(
+        (rows.get("mIoU"), rows.get("mAcc"), rows.get("aAcc")) == ("0.3", "0.4", "0.6")
+        for rows in shown
+    )
+    assert charts_of(app)[2]["layout"]["yaxis2"]["title"]["text"] == "mIoU (validation, 0 to 1)"
 
 
 def test_input_sizes_share_no_chart(store, app):
@@ -343,6 +383,10 @@ def test_the_downloaded_spec_is_the_network(store, app):
 def page(module: str, function: str) -> AppTest:
     script = f"from dashboard.{module} import {function}\n{function}()"
     return AppTest.from_string(script, default_timeout=60)
+
+
+def _fields_of(app: AppTest) -> list:
+    return [frame for frame in app.dataframe if list(frame.value.columns) == ["", "value"]]
 
 
 def _numbers(values: object) -> list[float]:
