@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 
 from analysis.store import RunStore
@@ -20,10 +19,9 @@ from cli.output import say
 from cli.pictures import find_pictures
 from cli.progress import progress
 from networks import spec_id
-from tasks import Picture, Task, collate
+from tasks import Picture, Task, collate, encode_picture
 
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
-_JPEG_QUALITY = 92
 _NUM_NAMED = 3
 
 
@@ -115,7 +113,7 @@ def run_on_pictures(run: PictureRun, store: RunStore) -> dict[str, Any]:
                 skipped.append(error)
                 reporter.note(f"left out: {error}")
                 continue
-            _write_image(path, run.task.overlay(pixels, predictions))
+            path.write_bytes(encode_picture(run.task.overlay(pixels, predictions), path.suffix))
             kept = run.task.keep(picture, predictions, run.out)
             entries += kept
             shown.append(
@@ -198,13 +196,6 @@ def _check_out(out: Path, pictures: Sequence[Picture], overlays: Sequence[Path])
         )
 
 
-def _write_image(path: Path, pixels: Any) -> None:  # noqa: ANN401 - an array of bytes
-    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if path.suffix == ".jpg" else []
-    done, content = cv2.imencode(path.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
-    assert done
-    path.write_bytes(content.tobytes())
-
-
 def _write_entries(out: Path, entries: list[dict[str, Any]]) -> Path:
     path = out / "predictions.json"
     path.write_text(json.dumps(entries, indent=1), encoding="utf-8")
@@ -217,5 +208,5 @@ def _write_legend(task: Task, out: Path) -> str | None:
         return None
     path = out / "legend" / "classes.png"
     path.parent.mkdir(exist_ok=True)
-    _write_image(path, legend)
+    path.write_bytes(encode_picture(legend, path.suffix))
     return str(path)

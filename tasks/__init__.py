@@ -2,6 +2,7 @@
 
 from ._batch import Batch, Item, collate
 from ._diagnosis import Diagnosis
+from ._drawing import encode_picture
 from ._images import ImageFile
 from ._outputs import OUTPUT_NAMES, default_input_of, num_outputs_of
 from ._picture_boxes import PictureBoxes, read_picture_boxes
@@ -40,6 +41,7 @@ __all__ = [
     "TaskData",
     "collate",
     "default_input_of",
+    "encode_picture",
     "make_task",
     "num_outputs_of",
     "read_picture_boxes",

@@ -26,6 +26,7 @@ _RIGHT: Colour = (230, 159, 0)
 _MIDDLE: Colour = (255, 255, 255)
 _SIDES = {"left": _LEFT, "right": _RIGHT}
 _FAINT = 0.3
+_JPEG_QUALITY = 92
 # A line is a pixel thick for every so many pixels of a person's size.
 _PERSON_PX_PER_LINE = 90
 _THICKEST_PX = 8
@@ -159,3 +160,16 @@ def _limb_colour(first: str, second: str) -> Colour:
     """Returns the colour of the side that a limb is on; across the body there is none."""
     colours = {_colour(first), _colour(second)} - {_MIDDLE}
     return colours.pop() if len(colours) == 1 else _MIDDLE
+
+
+def encode_picture(pixels: ByteImage, suffix: str) -> bytes:
+    """Returns an image as the content of a file.
+
+    Args:
+        pixels: Red, green and blue (H, W, 3).
+        suffix: The end of the file's name: ``.png``, or ``.jpg`` with little loss.
+    """
+    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if suffix == ".jpg" else []
+    done, content = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
+    assert done
+    return content.tobytes()
