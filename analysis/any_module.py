@@ -9,7 +9,7 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def import_network(path: str) -> nn.Module:
         SpecError: If that gives no module.
     """
     module_name, _, name = path.partition(":")
-    with _working_folder_on_path():
+    with _hosting():
         try:
             found = importlib.import_module(module_name)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - others' code raises anything
@@ -190,7 +190,7 @@ def _record(module: nn.Module, size: ImageSize) -> Recording:
     image = torch.empty(
         *(1, 3, size.height, size.width), dtype=next(floats, torch.float32), device="meta"
     )
-    with _working_folder_on_path():
+    with _hosting():
         return record(module, [image])
 
 
@@ -259,11 +259,13 @@ def _no_module(path: str, what: str, error: BaseException) -> SpecError:
 
 
 @contextmanager
-def _working_folder_on_path() -> Iterator[None]:
+def _hosting() -> Iterator[None]:
+    """Lets others' code import from the working folder, and print where it disturbs nobody."""
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         # What was imported may have changed the path itself.
         if folder in sys.path:

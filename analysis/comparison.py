@@ -151,6 +151,8 @@ def sentence(pair: Pair[ImageComparison] | Pair[SeedComparison]) -> str:
         return f"{pair.first} scores higher than {pair.second} (p {_written(pair.p)})."
     apart = f"{pair.first} and {pair.second} cannot be told apart (p {_written(pair.p)})"
     if isinstance(pair.found, ImageComparison):
+        if math.isinf(pair.found.detectable):
+            return f"{apart}; so few images show no difference, however large."
         return (
             f"{apart}; a true difference of {pair.found.detectable:.3f} would be found with a "
             f"power of {POWER:.0%}."

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,11 +129,15 @@ def _shape(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keeps PyTorch from logging what an operator raised; it is told of in our own words."""
+    """Keeps standard output free of what others' code prints, and PyTorch from logging errors.
+
+    What an operator raised is told of in our own words.
+    """
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     was_disabled, logger.disabled = logger.disabled, True
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         logger.disabled = was_disabled
 

@@ -59,7 +59,7 @@ def compare(
 
     Examples:
 
-        branchwork compare sample/trial-00003 sample/trial-00007
+        branchwork compare lsp/00000-51b00c725b2e lsp/00001-5ee41dd0e827
 
         branchwork compare train/lite_hrnet_18 train/naive_lite_hrnet_18 --metric mean_oks
 

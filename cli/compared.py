@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,9 +88,11 @@ def _of_predictions(
     cls = trainable_task(task)
     made = cls()
     results = {name: made.score_files(annotations, Path(name)) for name in names}
+    metric = _metric(cls, metric, next(iter(results.values())))
+    _check_defined(results, metric)
     return Compared(
         task=task,
-        metric=_metric(cls, metric, next(iter(results.values()))),
+        metric=metric,
         protocol_id=None,
         results=results,
     )
@@ -118,9 +121,11 @@ def _of_records(names: Sequence[str], task: str | None, metric: str, store: RunS
         results = {
             name: cls.results.from_arrays(kept.read(runs[0])) for name, runs in found.items()
         }
+        metric = _metric(cls, metric, next(iter(results.values())))
+        _check_defined(results, metric)
         return Compared(
             task=group.protocol.task,
-            metric=_metric(cls, metric, next(iter(results.values()))),
+            metric=metric,
             protocol_id=group.protocol_id,
             results=results,
         )
@@ -213,3 +218,21 @@ def _metric(cls: type[Task], metric: str, results: ImageResults) -> str:
             )
         )
     return metric or cls.metric
+
+
+def _check_defined(results: dict[str, ImageResults], metric: str) -> None:
+    """Refuses networks that have no such score: nothing can be said of a difference then."""
+    from blocks import BranchworkError, Problem
+
+    problems = [
+        Problem(
+            where=name,
+            rule="networks are compared by a score that they have",
+            got=f"{metric} is undefined",
+            do="choose another --metric, or data that it can be computed on",
+        )
+        for name, each in results.items()
+        if math.isnan(each.metrics[metric])
+    ]
+    if problems:
+        raise BranchworkError(problems)

@@ -95,10 +95,20 @@ def strata_of(
         StudyError: If the space has too few different costs.
     """
     by = written["by"]
-    if "edges" in written:
-        return Strata(by=by, edges=tuple(written["edges"]))
-    count = written.get("count", DEFAULT_COUNT)
     costs = costs_of(space, size, feasible_rows(space, size, limits, seed), by)
+    if "edges" in written:
+        strata = Strata(by=by, edges=tuple(written["edges"]))
+        if len(costs) and not (strata.strata(costs) >= 0).any():
+            raise StudyError(
+                Problem(
+                    where="strata.edges",
+                    rule="some network within the limits costs what a stratum holds",
+                    got=f"networks of {costs.min():,} to {costs.max():,} {by}",
+                    do="write edges in this range, or leave them out",
+                )
+            )
+        return strata
+    count = written.get("count", DEFAULT_COUNT)
     edges = _edges(costs, count, is_even=written.get("spacing", "even") == "even")
     num_different = len(np.unique(costs))
     if num_different < count or len(edges) <= count:

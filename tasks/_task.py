@@ -327,8 +327,19 @@ def make_task(cls: type[Task], options: Mapping[str, Any], where: str) -> Task:
             do=f"write {json.dumps(known[name])}, for example",
         )
         for name, value in options.items()
-        if name not in known or type(value) is not type(known[name])
+        if name not in known or not _fits(value, known[name])
     ]
     if problems:
         raise BranchworkError(problems)
-    return cls(**options)
+    # A whole number will do for a fraction.
+    return cls(
+        **{
+            name: float(value) if isinstance(known[name], float) else value
+            for name, value in options.items()
+        }
+    )
+
+
+def _fits(value: object, default: object) -> bool:
+    """Tells whether an option's value is of the kind of its default; truth is no number."""
+    return type(value) is type(default) or (isinstance(default, float) and type(value) is int)

@@ -83,3 +83,18 @@ def test_what_does_not_compare_is_refused(command, trained):
         assert made.code == 2
         assert expected in made.err
         assert "Traceback" not in made.err
+
+
+def test_an_undefined_score_is_not_compared(command, tmp_path):
+    truth = {
+        "images": [{"id": 1, "width": 9, "height": 9, "file_name": "a.jpg"}],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [],
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text("[]")
+    words = ("--task", "coco_keypoints", "--annotations", "truth.json")
+    made = command("compare", "a.json", "b.json", *words)
+    assert made.code == 2
+    assert "AP is undefined" in made.err

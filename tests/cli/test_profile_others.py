@@ -161,3 +161,17 @@ def test_a_file_that_is_no_graph_is_one_line(command, tmp_path, content):
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith("error: net.onnx: ")
     assert len(result.err.splitlines()) == 1
+
+
+def test_what_a_module_prints_does_not_disturb_the_json(command, tmp_path):
+    (tmp_path / "talkative.py").write_text(
+        "import torch\nprint('importing')\n\n\nclass Net(torch.nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        print('making')\n"
+        "        self.conv = torch.nn.Conv2d(3, 4, 1)\n\n"
+        "    def forward(self, x):\n        print('running')\n        return self.conv(x)\n"
+    )
+    made = command("profile", "talkative:Net", "--input", "32x32", "--memory", "--json")
+    assert made.code == 0, made.err
+    (data,) = json.loads(made.out)
+    assert data["macs"] == 3 * 4 * 32 * 32
+    assert "running" in made.err

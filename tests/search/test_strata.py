@@ -168,6 +168,7 @@ def test_networks_that_are_too_slow_are_not_drawn_again(stratified, store, monke
         ('by = "macs"\nspacing = "quantil"', "did you mean 'quantile'?"),
         ('by = "macs"\ncounts = 4', "strata.counts: strata have the settings by, count, spacing"),
         ('by = "macs"\nedges = [3, 2, 1]', "each larger than the one before, got [3, 2, 1]"),
+        ('by = "macs"\nedges = [1, 2, 3]', "strata.edges: some network within the limits costs"),
         ('by = "macs"\nedges = [1, 2, 3]\ncount = 2', "got count beside edges; leave count or"),
         ('by = "macs"\ncount = 500', "got 500 strata for "),
         (
