@@ -166,9 +166,9 @@ def _by_faster_coco_eval(truth: Path, made: Path) -> tuple[float, float, dict[st
 
 
 def _by_ours(truth: Path, made: Path) -> tuple[float, float, dict[str, float]]:
-    images, annotations = read_annotations(truth)
-    image_ids = np.array([image["id"] for image in images])
-    people = People.of_annotations(annotations, _NUM_JOINTS)
+    file = read_annotations(truth)
+    image_ids = np.array([image["id"] for image in file.images])
+    people = People.of_annotations(file.annotations, _NUM_JOINTS)
     started = time.perf_counter()
     detections: Detections = read_results(made, image_ids)
     loaded = time.perf_counter()

@@ -33,7 +33,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--predictions",
-            help="Predictions made anywhere: COCO results (.json), joints (.npz, .mat), or a "
+            help="Predictions made anywhere: COCO results (.json), joints (.npz, .npy, .mat), or a "
             "folder of label images.",
         ),
     ] = None,
@@ -290,8 +290,10 @@ def _show(
     from dataclasses import asdict
 
     from analysis.statistics import bootstrap
-    from cli.output import print_json
+    from cli.output import print_json, say
 
+    for note in results.notes:
+        say(f"note: {note}")
     interval = bootstrap(results, seed=seed)
     if as_json:
         print_json(
@@ -299,7 +301,14 @@ def _show(
                 **about,
                 **results.report(),
                 "num_images": results.num_images,
-                "bootstrap": {"metric": results.headline, **asdict(interval), "seed": seed},
+                "bootstrap": {
+                    "metric": results.headline,
+                    # Which some reports give in per cent.
+                    "unit": "fraction",
+                    **asdict(interval),
+                    "seed": seed,
+                },
+                **({"notes": list(results.notes)} if results.notes else {}),
                 **({"errors": errors.report()} if errors else {}),
             }
         )

@@ -8,9 +8,11 @@ from pathlib import Path
 from blocks import DataError, Problem
 
 from ._frames import Frame
+from ._label_files import check_label_folder, is_png
 from ._label_sets import LabelSet
 
 _IMAGES = (".png", ".jpg", ".jpeg")
+_PREDICTION_END = "_pred"
 
 
 def read_pairs(folder: Path, split: str, labels: LabelSet) -> list[Frame]:
@@ -72,13 +74,23 @@ def true_label_files(folder: Path, split: str, labels: LabelSet) -> dict[str, Pa
         labels: The ids of the label images.
 
     Raises:
-        DataError: If there is none.
+        DataError: If there is none, or no such folder.
     """
-    beside = {path.stem: path for path in sorted(folder.glob("*.png"))}
+    check_label_folder(folder, "true label images lie in a folder of the data set")
+    beside = {path.stem: path for path in sorted(folder.iterdir()) if is_png(path)}
     if beside:
         return beside
     frames = read_pairs(folder, split, labels)
     return {frame.name: frame.label.path for frame in frames if frame.label is not None}
+
+
+def image_name(stem: str) -> str:
+    """Returns the name of the image that a file of predicted labels is for.
+
+    >>> image_name("0016E5_07959_pred")
+    '0016E5_07959'
+    """
+    return stem.removesuffix(_PREDICTION_END)
 
 
 def _listed(listed: Path) -> list[tuple[Path, Path]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from blocks import DataError, Problem, did_you_mean
 
 from ._frames import Frame
+from ._label_files import check_label_folder
 from ._label_sets import LabelSet
 from ._outputs import CITYSCAPES_CLASSES
 
@@ -33,6 +34,8 @@ IMAGE_END = "_leftImg8bit"
 _IMAGES, _LABELS = "leftImg8bit", "gtFine"
 _LABEL_END = "_gtFine_labelIds"
 _NUM_PARTS = 3
+# By these names a folder is known to hold splits rather than cities.
+_SPLITS = ("train", "val", "test")
 
 
 def read_city_frames(folder: Path, split: str, *, labelled: bool = True) -> list[Frame]:
@@ -77,16 +80,18 @@ def find_true_labels(folder: Path, split: str) -> dict[str, Path]:
     """Returns the true label images of a split by the names of their frames.
 
     Args:
-        folder: The data set's folder, its ``gtFine``, or a split's folder in there.
+        folder: The data set's folder, its ``gtFine``, a split's folder in there, or a city's.
         split: The split to look for in the first two.
 
     Raises:
-        DataError: If there is no label image, or two of one name.
+        DataError: If there is no such folder, split or label image, or two of one name.
     """
-    places = (folder / _LABELS / split, folder / split, folder)
-    place = next((one for one in places if one.is_dir()), folder)
+    check_label_folder(folder, f"true labels lie in CITY/*{_LABEL_END}.png")
+    place = _split_folder(folder, split)
     found: dict[str, Path] = {}
     for path in sorted(place.rglob(f"*{_LABEL_END}.png")):
+        if not path.is_file():
+            continue
         name = frame_name(path.stem)
         if name in found:
             raise DataError(
@@ -108,6 +113,28 @@ def find_true_labels(folder: Path, split: str) -> dict[str, Path]:
             )
         )
     return found
+
+
+def _split_folder(folder: Path, split: str) -> Path:
+    """Returns the folder of a split's true labels; the folder itself if it holds no splits.
+
+    Raises:
+        DataError: If it holds other splits, which nobody asked for.
+    """
+    parent = folder / _LABELS if (folder / _LABELS).is_dir() else folder
+    if (parent / split).is_dir():
+        return parent / split
+    found = sorted(path.name for path in parent.iterdir() if path.is_dir())
+    if parent == folder and not set(_SPLITS).intersection(found):
+        return folder
+    raise DataError(
+        Problem(
+            where=str(parent),
+            rule=f"the true labels of the split {split!r} lie in {split}/",
+            got=f"the splits {', '.join(found)}" if found else "no split",
+            do="name another split by the task's option val_split, or give a split's own folder",
+        )
+    )
 
 
 def frame_name(stem: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ _AGAIN = "unpack or download the file again"
 # Ids and coordinates beyond this are no ids and no coordinates; NaN is not below it either.
 _TOO_LARGE = 2**53
 _SHORT = 40
+_GZIP = b"\x1f\x8b"
+# COCO's number of the category of people, where a file does not say which it is.
+_PERSON_ID = 1
 # How much of a person's box their mask covers, where a data set has no masks.
 _BOX_SHARE = 0.53
 
@@ -63,8 +68,9 @@ class CocoSplit:
         content: Its bytes.
         image_folder: The folder with the split's images.
         images: The file's image entries, by rising id.
-        annotations: The file's annotation entries, in the file's order.
+        annotations: The file's annotation entries of people, in the file's order.
         is_labelled: Whether there are annotations at all; those of test splits are secret.
+        person_id: The category of people.
     """
 
     split: str
@@ -74,6 +80,22 @@ class CocoSplit:
     images: tuple[dict[str, Any], ...]
     annotations: tuple[dict[str, Any], ...]
     is_labelled: bool = True
+    person_id: int = _PERSON_ID
+
+
+@dataclass(frozen=True, kw_only=True)
+class CocoAnnotations:
+    """What an annotation file says of people, checked.
+
+    Attributes:
+        images: The file's image entries, by rising id.
+        annotations: Its annotation entries of people, in the file's order.
+        person_id: The category of people.
+    """
+
+    images: tuple[dict[str, Any], ...]
+    annotations: tuple[dict[str, Any], ...]
+    person_id: int
 
 
 def has_labelled_joints(annotation: Mapping[str, Any]) -> bool:
@@ -106,55 +128,73 @@ def read_split(folder: Path, split: str, form: CocoForm = COCO_FORM) -> CocoSpli
     info = path.with_name(f"{_IMAGE_INFO}{split}.json")
     if not path.is_file() and info.is_file():
         content = _content(info)
+        document = _parse(info, content, ("images",))
         return CocoSplit(
             split=split,
             path=info,
             content=content,
             image_folder=_image_folder(folder, split, _SECRET_IMAGES),
-            images=_images(info, _parse(info, content, ("images",))["images"]),
+            images=_images(info, document["images"], are_read=True),
             annotations=(),
             is_labelled=False,
+            person_id=_person_id(document),
         )
     if not path.is_file():
         raise _missing_file(path, split, form)
-    content, images, annotations = _read(path, form)
+    content = _content(path)
+    truth = _truth(path, content, form, are_read=True)
     return CocoSplit(
         split=split,
         path=path,
         content=content,
         image_folder=_image_folder(folder, form.image_folder or split),
-        images=images,
-        annotations=annotations,
+        images=truth.images,
+        annotations=truth.annotations,
+        person_id=truth.person_id,
     )
 
 
-def read_annotations(
-    path: Path, form: CocoForm = COCO_FORM
-) -> tuple[tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]]:
-    """Reads an annotation file by itself, without its images.
-
-    Returns:
-        The entries of images, by rising id, and those of annotations.
+def read_annotations(path: Path, form: CocoForm = COCO_FORM) -> CocoAnnotations:
+    """Reads an annotation file by itself, without its images; of these, an id is enough.
 
     Raises:
-        DataError: If the file is missing, or does not say what it must.
+        DataError: If the file is missing, does not say what it must, or has no image.
     """
     if not path.is_file():
         got = "a folder" if path.is_dir() else "no such file"
         do = f"name a {form.prefix}SPLIT.json file"
         raise _error(path, "annotations are one JSON file in COCO's form", got, do)
-    _, images, annotations = _read(path, form)
-    return images, annotations
+    truth = _truth(path, _content(path), form, are_read=False)
+    if not truth.images:
+        do = "name the file that the predictions were made on"
+        raise _error(path, "an annotation file needs at least one image", "none", do)
+    return truth
 
 
-def _read(
-    path: Path, form: CocoForm
-) -> tuple[bytes, tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]]:
-    content = _content(path)
+def _truth(path: Path, content: bytes, form: CocoForm, *, are_read: bool) -> CocoAnnotations:
     document = _parse(path, content, ("images", "annotations"))
-    images = _images(path, document["images"])
+    images = _images(path, document["images"], are_read=are_read)
     ids = {image["id"] for image in images}
-    return content, images, _annotations(path, document["annotations"], ids, form)
+    person_id = _person_id(document)
+    return CocoAnnotations(
+        images=images,
+        annotations=_annotations(path, document["annotations"], ids, form, person_id),
+        person_id=person_id,
+    )
+
+
+def _person_id(document: Mapping[str, Any]) -> int:
+    """Returns the category called person, else the only one, else COCO's."""
+    listed = document.get("categories")
+    named = [
+        entry
+        for entry in (listed if isinstance(listed, list) else ())
+        if isinstance(entry, dict) and is_whole(entry.get("id"))
+    ]
+    people = [entry for entry in named if entry.get("name") == "person"]
+    if not people and len(named) == 1:
+        people = named
+    return int(people[0]["id"]) if people else _PERSON_ID
 
 
 def _error(where: Path, rule: str, got: str, do: str) -> DataError:
@@ -204,13 +244,18 @@ def parse_json(path: Path, content: bytes, noun: str) -> Any:  # noqa: ANN401 - 
 
     Args:
         path: The file.
-        content: Its bytes.
+        content: Its bytes, which gzip may have packed.
         noun: What kind of file it is, for the message.
 
     Raises:
         DataError: If it is no JSON.
     """
     rule = f"{noun} must be JSON"
+    if content.startswith(_GZIP):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error):
+            raise _error(path, rule, "what gzip cannot unpack", _AGAIN) from None
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -242,43 +287,81 @@ def _parse(path: Path, content: bytes, keys: Sequence[str]) -> dict[str, Any]:
     return document
 
 
-def _images(path: Path, images: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+def _images(
+    path: Path, images: Sequence[dict[str, Any]], *, are_read: bool
+) -> tuple[dict[str, Any], ...]:
     wrong = [
         image
         for image in images
-        if not (
-            is_whole(image.get("id"))
-            and isinstance(image.get("file_name"), str)
-            and all(is_whole(image.get(key)) and image[key] > 0 for key in ("width", "height"))
-        )
+        if not (is_whole(image.get("id")) and (not are_read or _can_be_read(image)))
     ]
     if wrong:
-        rule = "every image needs a whole-numbered id, width and height, and a file_name"
+        more = ", width and height, and a file_name" if are_read else ""
+        rule = f"every image needs a whole-numbered id{more}"
         raise _error(path, rule, _first("image", wrong), "correct the entry")
-    by_id = {image["id"]: image for image in images}
+    by_id = {image["id"]: _with_whole(image, ("id",)) for image in images}
     if len(by_id) < len(images):
         got = f"{len(images)} images with {len(by_id)} ids"
         raise _error(path, "every image needs an id of its own", got, "renumber the images")
     return tuple(by_id[number] for number in sorted(by_id))
 
 
+def _can_be_read(image: dict[str, Any]) -> bool:
+    return isinstance(image.get("file_name"), str) and all(
+        isinstance(image.get(key), int) and is_whole(image[key]) and image[key] > 0
+        for key in ("width", "height")
+    )
+
+
+def _with_whole(entry: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Returns an entry whose whole numbers are int, though some tools write 7 as 7.0."""
+    others = {
+        key: int(entry[key])
+        for key in keys
+        if isinstance(entry.get(key), float) and is_whole(entry[key])
+    }
+    return {**entry, **others} if others else entry
+
+
 def _annotations(
-    path: Path, annotations: Sequence[dict[str, Any]], image_ids: set[int], form: CocoForm
+    path: Path,
+    annotations: Sequence[dict[str, Any]],
+    image_ids: set[int],
+    form: CocoForm,
+    person_id: int,
 ) -> tuple[dict[str, Any], ...]:
+    rule = "every annotation needs a whole-numbered id and category_id"
+    wrong = [
+        entry
+        for entry in annotations
+        if not (is_whole(entry.get("id")) and is_whole(entry.get("category_id")))
+    ]
+    if wrong:
+        raise _error(path, rule, _first("annotation", wrong), "correct the entry")
+    # What is no person has no key points, or those of something else.
+    people = [entry for entry in annotations if entry["category_id"] == person_id]
     for rule, holds, do in _rules(image_ids, form):
-        wrong = [entry for entry in annotations if not holds(entry)]
+        wrong = [entry for entry in people if not holds(entry)]
         if wrong:
             raise _error(path, rule, _first("annotation", wrong), do)
-    if len({entry["id"] for entry in annotations}) < len(annotations):
+    if len({entry["id"] for entry in people}) < len(people):
         got = "an id that stands twice"
         raise _error(path, "every annotation needs an id of its own", got, "renumber them")
-    return tuple(_completed(entry, form) for entry in annotations)
+    return tuple(_completed(entry, form) for entry in people)
+
+
+def _is_unlabelled(entry: dict[str, Any]) -> bool:
+    """Tells whether an annotation is of a person whose key points nobody labelled."""
+    return bool(entry.get("keypoints", []) == [] and entry.get("num_keypoints", 0) == 0)
 
 
 def _completed(entry: dict[str, Any], form: CocoForm) -> dict[str, Any]:
     """Adds to an annotation what follows from it and not every data set writes down."""
+    entry = _with_whole(entry, ("id", "image_id", "category_id", "num_keypoints"))
     missing: dict[str, Any] = {}
-    if not is_whole(entry.get("num_keypoints")):
+    if _is_unlabelled(entry):
+        missing = {"keypoints": [0] * (3 * form.num_joints), "num_keypoints": 0}
+    elif not is_whole(entry.get("num_keypoints")):
         missing["num_keypoints"] = sum(flag > 0 for flag in entry["keypoints"][2::3])
     if not form.has_areas:
         missing["area"] = entry["bbox"][2] * entry["bbox"][3] * _BOX_SHARE
@@ -298,11 +381,6 @@ def _rules(
 
     return (
         (
-            "every annotation needs a whole-numbered id and category_id",
-            lambda entry: is_whole(entry.get("id")) and is_whole(entry.get("category_id")),
-            "correct the entry",
-        ),
-        (
             "every annotation's image_id must be among the images",
             lambda entry: is_whole(entry.get("image_id")) and entry["image_id"] in image_ids,
             "add the images or remove the annotations",
@@ -312,7 +390,7 @@ def _rules(
                 f"every annotation needs {num_numbers} numbers in keypoints "
                 f"({form.num_joints} times x, y, flag)"
             ),
-            lambda entry: are_numbers(entry.get("keypoints"), num_numbers),
+            lambda entry: _is_unlabelled(entry) or are_numbers(entry.get("keypoints"), num_numbers),
             f"use a {form.prefix}*.json file of the data set, or correct the entry",
         ),
         (
@@ -339,7 +417,9 @@ def shortened(value: object) -> str:
 
 
 def is_whole(value: object) -> bool:
-    """Tells whether a value is a whole number that can be an id."""
+    """Tells whether a value is a whole number that can be an id, be it written as 7 or as 7.0."""
+    if isinstance(value, float):
+        return value.is_integer() and abs(value) < _TOO_LARGE
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
 
 

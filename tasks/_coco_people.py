@@ -13,11 +13,11 @@ from blocks import BranchworkError, DataError, ImageSize, Problem
 
 from ._augmentation import Augmentation
 from ._coco_files import COCO_FORM, CocoForm, CocoSplit, has_labelled_joints, read_annotations
-from ._coco_results import read_list, read_results, results_of, write_json
+from ._coco_results import predicted_people, read_list, read_results, results_of, write_json
 from ._crops import crop_of_box, crop_of_detection
 from ._detections import DetectorBoxes
 from ._images import ImageFile
-from ._keypoint_arrays import Detections, People
+from ._keypoint_arrays import Detections, People, areas_around
 from ._keypoint_errors import KeypointErrors, diagnose
 from ._keypoints import KeypointData, Subject, mirrored_joints
 from ._oks import COCO_SIMILARITY, KeypointResults, Similarity, score_arrays
@@ -67,7 +67,7 @@ def open_people(  # noqa: PLR0913 - a split is opened with all of these
     """
     files = {entry["id"]: ImageFile.of_entry(entry, coco.image_folder) for entry in coco.images}
     if boxes is not None:
-        subjects = _detected(boxes, files, size, form)
+        subjects = _detected(boxes, files, size, form, coco.person_id)
     elif coco.is_labelled:
         subjects = _annotated(coco, files, size, form)
     else:
@@ -117,14 +117,18 @@ def _annotated(
 
 
 def _detected(
-    boxes: DetectorBoxes, files: dict[int, ImageFile], size: ImageSize, form: CocoForm
+    boxes: DetectorBoxes,
+    files: dict[int, ImageFile],
+    size: ImageSize,
+    form: CocoForm,
+    person_id: int,
 ) -> list[Subject]:
     nothing = np.zeros((form.num_joints, 3))
     found = [
         Subject(
             image_id=image_id,
             annotation_id=None,
-            category_id=1,
+            category_id=person_id,
             crop=crop_of_detection(box, size=size),
             joints=nothing,
             box_score=score,
@@ -204,11 +208,11 @@ def score_people_files(
     Raises:
         DataError: If a file is missing or cannot be used, or if the two do not fit.
     """
-    images, entries = read_annotations(annotations, form)
-    image_ids = np.array([image["id"] for image in images], dtype=np.int64)
-    detections = read_results(predictions, image_ids, form)
-    kept = suppress(detections, nms, similarity, detections.areas_px)
-    people = People.of_annotations(entries, form.num_joints)
+    truth = read_annotations(annotations, form)
+    image_ids = np.array([image["id"] for image in truth.images], dtype=np.int64)
+    detections = read_results(predictions, image_ids, form, truth.person_id)
+    kept = suppress(detections, nms, similarity, areas_around(detections.keypoints))
+    people = People.of_annotations(truth.annotations, form.num_joints)
     return score_arrays(image_ids, people, detections.part(kept), similarity)
 
 
@@ -253,9 +257,10 @@ def diagnose_people_files(
     Raises:
         DataError: If a file is missing or cannot be used.
     """
-    _, people = read_annotations(annotations, form)
-    made = keep_best(read_list(predictions, "predictions"), nms, similarity)
-    return _diagnosed(people, made, form, similarity)
+    truth = read_annotations(annotations, form)
+    made = predicted_people(predictions, read_list(predictions, "predictions"), truth.person_id)
+    kept = keep_best(made, nms, similarity)
+    return _diagnosed(truth.annotations, kept, form, similarity)
 
 
 def _diagnosed(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,69 +14,116 @@ import numpy as np
 from blocks import DataError, Problem
 
 from ._coco_files import COCO_FORM, CocoForm, are_numbers, is_whole, parse_json, shortened
-from ._keypoint_arrays import NOBODY, Detections, IntArray
+from ._keypoint_arrays import NOBODY, Detections, IntArray, areas_around, begins_with_box
 
 _PERSON = 1
 _LARGEST = 2**53
 _KEYS = ("image_id", "annotation_id", "category_id", "keypoints", "score")
 
 
-def read_results(path: Path, image_ids: IntArray, form: CocoForm = COCO_FORM) -> Detections:
+def read_results(
+    path: Path, image_ids: IntArray, form: CocoForm = COCO_FORM, person_id: int = _PERSON
+) -> Detections:
     """Reads a list of predicted people.
 
+    As in pycocotools, predictions of other categories are left out, one that stands there twice
+    is two, and if the very first has a ``bbox``, areas are those of the boxes.
+
     Args:
-        path: A JSON file: a list of objects with ``image_id``, ``category_id`` (1), ``keypoints``
+        path: A JSON file: a list of objects with ``image_id``, ``category_id``, ``keypoints``
             (K times x, y and anything) and ``score``; ``annotation_id``, where there is one, says
             whose prediction it is.
         image_ids: The images that they may be for.
         form: The data set's key points.
+        person_id: The category of people.
 
     Raises:
-        DataError: If the file is missing or no such list, or if an entry is not as it must be, is
-            for another image or stands there twice.
+        DataError: If the file is missing or no such list, if an entry is not as it must be or for
+            another image, or if none of several is of people.
     """
     entries = read_list(path, "predictions")
-    detections = _as_arrays(entries, image_ids, form)
+    has_boxes = begins_with_box(entries)
+    people = predicted_people(path, entries, person_id)
+    detections = _as_arrays(people, image_ids, form, has_boxes=has_boxes)
     if detections is None:
-        _check_all(path, entries, set(image_ids.tolist()), form)
-        detections = Detections.of_predictions(entries, form.num_joints)
-    _check_unique(path, detections)
-    return detections
+        _check_all(path, people, set(image_ids.tolist()), form, has_boxes=has_boxes)
+        detections = Detections.of_predictions(people, form.num_joints, has_boxes=has_boxes)
+    return dataclasses.replace(detections, num_others=len(entries) - len(people))
+
+
+def predicted_people(
+    path: Path, entries: Sequence[dict[str, Any]], person_id: int
+) -> list[dict[str, Any]]:
+    """Returns the entries that are of people.
+
+    Args:
+        path: The file that they are from.
+        entries: Predictions of any category.
+        person_id: The category of people.
+
+    Raises:
+        DataError: If an entry has no category, or if there are entries and none is of people.
+    """
+    check_entries(
+        path,
+        entries,
+        (
+            (
+                "every prediction needs a whole-numbered category_id",
+                lambda entry: is_whole(entry.get("category_id")),
+                f"write {person_id}, which stands for a person",
+            ),
+        ),
+    )
+    people = [entry for entry in entries if entry["category_id"] == person_id]
+    if entries and not people:
+        rule = f"predictions of people are of category_id {person_id}"
+        got = f"{len(entries)} of others, the first of {entries[0]['category_id']}"
+        raise _error(path, rule, got, "write the annotation file's category of people")
+    return people
 
 
 def _as_arrays(
-    entries: Sequence[dict[str, Any]], image_ids: IntArray, form: CocoForm
+    entries: Sequence[dict[str, Any]], image_ids: IntArray, form: CocoForm, *, has_boxes: bool
 ) -> Detections | None:
     """Returns the predictions if all is as it must be: much faster than entry by entry."""
     try:
         images = np.array([entry["image_id"] for entry in entries])
-        categories = np.array([entry["category_id"] for entry in entries])
         keypoints = np.array([entry["keypoints"] for entry in entries])
         scores = np.array([entry["score"] for entry in entries])
         owners = np.array([entry.get("annotation_id", NOBODY) for entry in entries])
+        boxes = np.array([entry["bbox"] if has_boxes else [0] * 4 for entry in entries])
     except (KeyError, ValueError, OverflowError):
         return None
     fits = (
         keypoints.shape == (len(entries), 3 * form.num_joints)
-        and all(array.dtype.kind == "i" for array in (images, categories, owners))
-        and all(array.dtype.kind in "fi" for array in (keypoints, scores))
-        and all((np.abs(array) < _LARGEST).all() for array in (keypoints, scores))
-        and (categories == _PERSON).all()
+        and boxes.shape == (len(entries), 4)
+        and all(array.dtype.kind == "i" for array in (images, owners))
+        and all(array.dtype.kind in "fi" for array in (keypoints, scores, boxes))
+        and all((np.abs(array) < _LARGEST).all() for array in (keypoints, scores, boxes))
         and (owners >= NOBODY).all()
         and np.isin(images, image_ids).all()
     )
     if not fits:
         return None
+    points = keypoints.astype(np.float64).reshape(len(entries), form.num_joints, 3)
+    sides = boxes.astype(np.float64)[:, 2:]
     return Detections(
         image_ids=images.astype(np.int64),
-        keypoints=keypoints.astype(np.float64).reshape(len(entries), form.num_joints, 3),
+        keypoints=points,
         scores=scores.astype(np.float64),
         annotation_ids=owners.astype(np.int64),
+        areas_px=sides[:, 0] * sides[:, 1] if has_boxes else areas_around(points),
     )
 
 
 def _check_all(
-    path: Path, entries: Sequence[dict[str, Any]], known: set[int], form: CocoForm
+    path: Path,
+    entries: Sequence[dict[str, Any]],
+    known: set[int],
+    form: CocoForm,
+    *,
+    has_boxes: bool,
 ) -> None:
     num_numbers = 3 * form.num_joints
     check_entries(
@@ -86,11 +134,6 @@ def _check_all(
                 "every prediction needs a whole-numbered image_id",
                 lambda entry: is_whole(entry.get("image_id")),
                 "write the image's id in the annotation file",
-            ),
-            (
-                f"every prediction is of category_id {_PERSON}, a person",
-                lambda entry: entry.get("category_id") == _PERSON,
-                "remove the others, or correct the entry",
             ),
             (
                 (
@@ -104,6 +147,11 @@ def _check_all(
                 "every prediction needs a score, a finite number",
                 lambda entry: are_numbers([entry.get("score")], 1),
                 "write how confident it is",
+            ),
+            (
+                "every prediction needs 4 numbers in bbox where the first has a bbox",
+                lambda entry: not has_boxes or are_numbers(entry.get("bbox"), 4),
+                "write all boxes (left, top, width, height), or none",
             ),
             (
                 "annotation_id, where there is one, is a whole number from 0 upward",
@@ -163,43 +211,6 @@ def check_entries(
             image = shortened(entries[wrong[0]].get("image_id"))
             got = f"{len(wrong)} otherwise, the first being entry {wrong[0]} with image_id {image}"
             raise _error(path, rule, got, do)
-
-
-def _check_unique(path: Path, detections: Detections) -> None:
-    # Only what agrees in image and score can be one and the same.
-    order = np.lexsort((detections.scores, detections.image_ids))
-    images, scores = detections.image_ids[order], detections.scores[order]
-    same = (images[1:] == images[:-1]) & (scores[1:] == scores[:-1])
-    alike = np.sort(order[np.r_[same, False] | np.r_[False, same]] if len(order) else order)
-    # Equal rows have equal bytes; adding 0 makes -0 a 0.
-    rows = {
-        int(index): (
-            int(detections.image_ids[index]),
-            float(detections.scores[index]),
-            (detections.keypoints[index] + 0.0).tobytes(),
-        )
-        for index in alike
-    }
-    _refuse_twice(path, rows, "no prediction may stand in a file twice", "leave one of them")
-    known = np.flatnonzero(detections.annotation_ids != NOBODY)
-    owners = dict(zip(known.tolist(), detections.annotation_ids[known].tolist(), strict=True))
-    rule = "everyone has one prediction of their own (annotation_id)"
-    _refuse_twice(path, owners, rule, "leave one of them, or leave annotation_id out")
-
-
-def _refuse_twice(path: Path, keys: Mapping[int, object], rule: str, do: str) -> None:
-    num_repeated = len(keys) - len(set(keys.values()))
-    if not num_repeated:
-        return
-    seen: set[object] = set()
-    first = -1
-    for index, key in keys.items():
-        if key in seen:
-            first = index
-            break
-        seen.add(key)
-    got = f"{num_repeated} repeated, the first being entry {first}"
-    raise _error(path, rule, got, do)
 
 
 def results_of(predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -47,6 +47,11 @@ class CrowdPoseResults(ImageResults):
         return self.keypoints.image_names
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of COCO's metrics."""
+        return self.keypoints.notes
+
+    @property
     def metrics(self) -> dict[str, float]:
         """AP and AR over all thresholds and at two, and AP of easy, medium and hard images."""
         ones = np.ones((1, self.num_images))

@@ -70,22 +70,37 @@ class Detections:
         keypoints: x, y in pixels and anything (D, K, 3).
         scores: How confident each is (D,).
         annotation_ids: Whose prediction it is, ``NOBODY`` where it does not say (D,).
+        areas_px: How large COCO takes each to be, for the metrics of medium and large people (D,).
+        num_others: How many predictions of other categories were left out.
     """
 
     image_ids: IntArray
     keypoints: FloatArray
     scores: FloatArray
     annotation_ids: IntArray
+    areas_px: FloatArray
+    num_others: int = 0
 
     @classmethod
-    def of_predictions(cls, entries: Sequence[dict[str, Any]], num_joints: int) -> Detections:
-        """Returns the predictions of entries in COCO's results form."""
+    def of_predictions(
+        cls, entries: Sequence[dict[str, Any]], num_joints: int, *, has_boxes: bool = False
+    ) -> Detections:
+        """Returns the predictions of entries in COCO's results form.
+
+        Args:
+            entries: The predictions.
+            num_joints: Number of key points of each.
+            has_boxes: Whether their areas are those of their ``bbox``; see ``begins_with_box``.
+        """
         owners = [entry.get("annotation_id", NOBODY) for entry in entries]
+        keypoints = _numbers(entries, "keypoints", 3 * num_joints).reshape(-1, num_joints, 3)
+        boxes = _numbers(entries, "bbox", 4) if has_boxes else None
         return cls(
             image_ids=_whole(entries, "image_id"),
-            keypoints=_numbers(entries, "keypoints", 3 * num_joints).reshape(-1, num_joints, 3),
+            keypoints=keypoints,
             scores=np.array([entry["score"] for entry in entries], dtype=np.float64),
             annotation_ids=np.array(owners, dtype=np.int64),
+            areas_px=areas_around(keypoints) if boxes is None else boxes[:, 2] * boxes[:, 3],
         )
 
     def __len__(self) -> int:
@@ -99,15 +114,26 @@ class Detections:
             keypoints=self.keypoints[index],
             scores=self.scores[index],
             annotation_ids=self.annotation_ids[index],
+            areas_px=self.areas_px[index],
+            num_others=self.num_others,
         )
 
-    @property
-    def areas_px(self) -> FloatArray:
-        """Areas of the boxes around all key points, as COCO gives them to results (D,)."""
-        points = self.keypoints[..., :2]
-        sides = points.max(axis=1) - points.min(axis=1) if len(self) else np.zeros((0, 2))
-        areas: FloatArray = sides[:, 0] * sides[:, 1]
-        return areas
+
+def areas_around(keypoints: FloatArray) -> FloatArray:
+    """Returns the areas of the boxes around all key points.
+
+    Shape:
+        (D, K, 3) -> (D,).
+    """
+    points = keypoints[..., :2]
+    sides = points.max(axis=1) - points.min(axis=1) if len(points) else np.zeros((0, 2))
+    areas: FloatArray = sides[:, 0] * sides[:, 1]
+    return areas
+
+
+def begins_with_box(entries: Sequence[dict[str, Any]]) -> bool:
+    """Tells whether the first entry has a box, by which COCO knows that areas are of boxes."""
+    return bool(entries) and entries[0].get("bbox", []) != []
 
 
 def _whole(entries: Sequence[dict[str, Any]], key: str) -> IntArray:

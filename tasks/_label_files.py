@@ -151,6 +151,26 @@ def encode_labels(labels: LabelImage) -> bytes:
     return bytes(content.tobytes())
 
 
+def is_png(path: Path) -> bool:
+    """Says whether a path is a file whose name ends in .png, in letters of either size."""
+    return path.suffix.lower() == ".png" and path.is_file()
+
+
+def check_label_folder(folder: Path, rule: str) -> None:
+    """Checks that label images can lie in a folder.
+
+    Args:
+        folder: The folder.
+        rule: What the error says is wanted there.
+
+    Raises:
+        DataError: If there is no such folder, or if it is a file.
+    """
+    if not folder.is_dir():
+        got = "a file" if folder.exists() else "no such folder"
+        raise label_error(folder, rule=rule, got=got, do="give the path of a folder")
+
+
 def label_error(path: Path | str, *, rule: str, got: str, do: str) -> DataError:
     """Returns the error for a label image."""
     return DataError(Problem(where=str(path), rule=rule, got=got, do=do))

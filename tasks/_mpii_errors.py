@@ -13,6 +13,8 @@ from ._results import FloatArray
 _NEAR_HEADS = 0.5
 # A similarity of 0.5 lies at half a head's size, so that jitter ends where PCKh@0.5 does; the
 # similarity is exp(-d^2 / (2 (2 sigma)^2)) with d in head sizes.
+# Where a joint stands that was not predicted (pelvis and thorax need not be): too far from all.
+_NOWHERE_PX = 1e9
 _SIGMA = _NEAR_HEADS / np.sqrt(8 * np.log(2))
 
 HEAD_SCALE = (
@@ -29,6 +31,7 @@ def diagnose_points(truth: PckTruth, points_px: FloatArray) -> KeypointErrors:
         truth: The people.
         points_px: Their predicted joints, counted from 1 (P, 16, 2).
     """
+    points = np.where(np.isfinite(points_px), points_px, _NOWHERE_PX)
     numbers = {name: number for number, name in enumerate(sorted(set(truth.names)))}
     people, made = [], []
     for row, name in enumerate(truth.names):
@@ -44,7 +47,7 @@ def diagnose_points(truth: PckTruth, points_px: FloatArray) -> KeypointErrors:
                 "area": float(truth.head_sizes_px[row]) ** 2,
             }
         )
-        predicted = np.column_stack([points_px[row], np.ones(len(MPII_JOINTS))])
+        predicted = np.column_stack([points[row], np.ones(len(MPII_JOINTS))])
         made.append(
             {**ids, "annotation_id": row, "keypoints": predicted.ravel().tolist(), "score": 1.0}
         )

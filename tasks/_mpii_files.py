@@ -24,8 +24,12 @@ from ._results import FloatArray
 _NUM_JOINTS = len(MPII_JOINTS)
 _LONGEST = 120
 _TRUTH_KEYS = ("jnt_missing", "pos_gt_src", "headboxes_src")
-_PREDICTION_KEYS = ("preds", "pred_xy")
+_UNNAMED = "arr_0"
+_PREDICTION_KEYS = (
+    *("preds", "pred_xy", "pred", "predictions", "coords", "all_preds", "keypoints", _UNNAMED),
+)
 _SUFFIXES = (".npz", ".mat")
+_READ_SUFFIXES = (*_SUFFIXES, ".npy")
 # What NumPy and SciPy raise for files that are not theirs, or not whole.
 _READ_ERRORS = (
     OSError,
@@ -155,6 +159,8 @@ def read_truth(path: Path, names: Sequence[str] | None) -> PckTruth:
             path, f"the truth is the arrays {', '.join(_TRUTH_KEYS)}", got, "use a gt_valid.mat"
         )
     unseen, points, boxes = (_numbers(path, key, arrays[key]) for key in _TRUTH_KEYS)
+    _check_finite(path, _TRUTH_KEYS[0], unseen)
+    _check_finite(path, _TRUTH_KEYS[2], boxes)
     num = unseen.shape[-1] if unseen.ndim else 0
     shapes = ((_NUM_JOINTS, num), (_NUM_JOINTS, 2, num), (2, 2, num))
     for key, array, shape in zip(_TRUTH_KEYS, (unseen, points, boxes), shapes, strict=True):
@@ -169,19 +175,24 @@ def read_truth(path: Path, names: Sequence[str] | None) -> PckTruth:
             f"{num} people, and {len(names)} in the annotation file",
             "use the two files that belong together",
         )
+    visible = unseen.T == 0
+    points = points.transpose(2, 0, 1)
+    _check_finite(path, _TRUTH_KEYS[1], points[visible])
     digits = len(str(num))
     return PckTruth(
         names=tuple(names or [f"person {index:0{digits}}" for index in range(num)]),
-        points_px=points.transpose(2, 0, 1),
-        visible=unseen.T == 0,
+        # Some write NaN where nobody saw a joint; it counts nowhere.
+        points_px=np.where(np.isfinite(points), points, 0.0),
+        visible=visible,
         head_boxes_px=boxes.transpose(2, 0, 1),
     )
 
 
 def read_truth_beside(path: Path, split: str) -> PckTruth:
-    """Reads the truth of a split from a data folder, its ``annot`` folder, or the .mat file.
+    """Reads the truth of a split from a data folder, its ``annot`` folder, or a file in there.
 
-    The names of the images, by which results are grouped, come from ``SPLIT.json`` beside it.
+    The file is ``gt_SPLIT.mat``, or ``SPLIT.json``, beside which that must lie. The names of the
+    images, by which results are grouped, come from the latter, if it is there.
 
     Raises:
         DataError: If a file is missing or cannot be used.
@@ -189,50 +200,77 @@ def read_truth_beside(path: Path, split: str) -> PckTruth:
     if path.is_dir():
         annot = path / "annot"
         path = (annot if annot.is_dir() else path) / f"gt_{split}.mat"
+    elif path.suffix.lower() == ".json":
+        if not path.is_file():
+            raise _error(path, "annotations are a file", "no such file", "check the path")
+        path = path.with_name(f"gt_{path.stem}.mat")
     people = path.with_name(f"{path.stem.removeprefix('gt_')}.json")
-    names = None
-    if people.is_file():
-        names = [one["image"] for one in _people(people, people.read_bytes())]
-    return read_truth(path, names)
+    return read_truth(path, _image_names(people) if people.is_file() else None)
 
 
-def read_points(path: Path, num_people: int) -> FloatArray:
+def _image_names(path: Path) -> list[str]:
+    return [one["image"] for one in _people(path, path.read_bytes())]
+
+
+def read_points(path: Path, truth: PckTruth) -> FloatArray:
     """Reads predicted joints, counted from 1 like MPII's own.
 
     Args:
-        path: A .npz or .mat file with ``preds`` (or ``pred_xy``): P times 16 times x and y, and
-            perhaps a score, people in the order of the truth.
-        num_people: How many there are to be.
+        path: A .npz, .npy or .mat file with ``preds`` (or another usual name, or no other array
+            of such a shape): P times 16 times x and y, and perhaps a score, or 16 times x and y
+            times P as MPII has it; people in the order of the truth.
+        truth: The people.
 
     Returns:
-        Positions in pixels (P, 16, 2).
+        Positions in pixels (P, 16, 2); NaN at most for joints that the means are not of.
 
     Raises:
         DataError: If the file is missing, holds something else or other people.
     """
-    if not path.is_file() or path.suffix not in _SUFFIXES:
+    if not path.is_file() or path.suffix.lower() not in _READ_SUFFIXES:
         got = "no such file" if not path.exists() else f"{path.name!r}"
-        raise _error(path, "predicted joints are one .npz or .mat file", got, "check the path")
+        rule = "predicted joints are one .npz, .npy or .mat file"
+        raise _error(path, rule, got, "check the path")
+    num_people = len(truth.names)
+    shape, transposed = (num_people, _NUM_JOINTS, 2), (_NUM_JOINTS, 2, num_people)
+    shapes = (shape, (*shape[:2], 3), transposed)
     arrays = _arrays(path)
-    key = next((key for key in _PREDICTION_KEYS if key in arrays), None)
-    if key is None:
-        found = ", ".join(name for name in arrays if not name.startswith("__")) or "nothing"
-        raise _error(
-            path,
-            f"predicted joints are an array called {_PREDICTION_KEYS[0]}",
-            found,
-            f"name it {_PREDICTION_KEYS[0]}",
-        )
+    key = _prediction_key(path, arrays, shapes)
     points = _numbers(path, key, arrays[key])
-    shape = (num_people, _NUM_JOINTS, 2)
-    if points.shape not in {shape, (*shape[:2], 3)}:
+    if points.shape not in shapes:
         raise _error(
             path,
             f"{key} holds x and y of {_NUM_JOINTS} joints of each of {num_people} people",
             f"shape {points.shape}",
             f"write an array of shape {shape}, people in the order of the truth",
         )
+    if points.shape == transposed:
+        points = points.transpose(2, 0, 1)
+    _check_finite(path, key, points[truth.counted, :2])
     return points[..., :2]
+
+
+def _prediction_key(
+    path: Path, arrays: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]
+) -> str:
+    """Returns the name of the array that holds predicted joints.
+
+    Raises:
+        DataError: If none has a usual name, and none or several a fitting shape.
+    """
+    named = [key for key in _PREDICTION_KEYS if key in arrays]
+    fitting = [key for key, array in arrays.items() if np.shape(array) in shapes]
+    if named:
+        return named[0]
+    if len(fitting) == 1:
+        return fitting[0]
+    found = ", ".join(name for name in arrays if not name.startswith("__")) or "nothing"
+    raise _error(
+        path,
+        f"predicted joints are an array called {_PREDICTION_KEYS[0]}",
+        found,
+        f"name it {_PREDICTION_KEYS[0]}",
+    )
 
 
 def write_points(path: Path, points_px: FloatArray, scores: FloatArray) -> None:
@@ -246,7 +284,7 @@ def write_points(path: Path, points_px: FloatArray, scores: FloatArray) -> None:
     Raises:
         BranchworkError: If the file's name ends in something else.
     """
-    if path.suffix not in _SUFFIXES:
+    if path.suffix.lower() not in _SUFFIXES:
         raise BranchworkError(
             Problem(
                 where=str(path),
@@ -258,7 +296,7 @@ def write_points(path: Path, points_px: FloatArray, scores: FloatArray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {"preds": points_px, "scores": scores}
     with path.open("wb") as file:
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             np.savez(file, allow_pickle=False, **arrays)
         else:
             savemat(file, arrays)
@@ -267,27 +305,41 @@ def write_points(path: Path, points_px: FloatArray, scores: FloatArray) -> None:
 def _arrays(path: Path) -> Mapping[str, Any]:
     try:
         with path.open("rb") as file:
-            if path.suffix == ".npz":
-                with np.load(file, allow_pickle=False) as arrays:
-                    return dict(arrays)
+            if path.suffix.lower() in {".npz", ".npy"}:
+                loaded = np.load(file, allow_pickle=False)
+                return {_UNNAMED: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
             arrays_of_mat: dict[str, Any] = loadmat(file)
             return arrays_of_mat
     except _READ_ERRORS as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:_LONGEST]
+        if "pickle" in reason:
+            # NumPy goes on to say how to load such a file without any protection.
+            reason = "Python objects, or bytes that are no arrays"
         raise _error(
             path,
-            "arrays are read from a .npz file, or a .mat file of version 7 or before",
-            reason[0][:_LONGEST],
+            "arrays are read from a .npz or .npy file, or a .mat file of version 7 or before",
+            reason,
             "restore the file, or save it with scipy.io.savemat",
         ) from None
 
 
 def _numbers(path: Path, key: str, array: object) -> FloatArray:
     values: npt.NDArray[Any] = np.asarray(array)
-    if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
-        got = "NaN or infinite ones" if values.dtype.kind == "f" else f"values of {values.dtype}"
+    if values.dtype.kind not in "fiub":
+        got = f"values of {values.dtype}"
         raise _error(path, f"{key} holds finite numbers", got, "correct the array")
     return values.astype(np.float64)
+
+
+def _check_finite(path: Path, key: str, values: FloatArray) -> None:
+    """Checks those values of an array that count.
+
+    Raises:
+        DataError: If one is NaN or infinite.
+    """
+    if not np.isfinite(values).all():
+        got = "NaN or infinite ones where they count"
+        raise _error(path, f"{key} holds finite numbers", got, "correct the array")
 
 
 def _error(where: Path, rule: str, got: str, do: str) -> DataError:

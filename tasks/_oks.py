@@ -13,7 +13,7 @@ import numpy.typing as npt
 from blocks import DataError, Problem
 
 from ._average_precision import Ranking
-from ._keypoint_arrays import NOBODY, Detections, IntArray, People
+from ._keypoint_arrays import NOBODY, Detections, IntArray, People, begins_with_box
 from ._oks_matching import AREAS_PX, match
 from ._oks_similarity import COCO_SIGMAS, COCO_SIMILARITY, Similarity, keypoint_similarity
 from ._results import Arrays, FloatArray, ImageResults, checked_weights
@@ -49,6 +49,7 @@ class KeypointResults(ImageResults):
         similarity: By image, the sum over its labelled people of the similarity of each one's
             own prediction, 0 where there is none (I,).
         num_labelled: By image, the number of people with labelled key points (I,).
+        num_others: How many predictions of other categories were left out; not among the arrays.
     """
 
     headline: ClassVar[str] = "AP"
@@ -58,6 +59,16 @@ class KeypointResults(ImageResults):
     rankings: Mapping[str, Ranking]
     similarity: FloatArray
     num_labelled: FloatArray
+    num_others: int = 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Says so if predictions of other categories were left out."""
+        if not self.num_others:
+            return ()
+        return (
+            f"predictions left out that are of another category than people: {self.num_others}",
+        )
 
     @property
     def image_names(self) -> tuple[str, ...]:
@@ -190,7 +201,7 @@ def score_keypoints(
     return score_arrays(
         np.array([image["id"] for image in images], dtype=np.int64),
         People.of_annotations(annotations, num_joints),
-        Detections.of_predictions(predictions, num_joints),
+        Detections.of_predictions(predictions, num_joints, has_boxes=begins_with_box(predictions)),
         similarity,
     )
 
@@ -229,6 +240,7 @@ def score_arrays(
         rankings=match(image_ids, people, detections, similarity),
         similarity=similar,
         num_labelled=num_labelled,
+        num_others=detections.num_others,
     )
 
 
@@ -237,12 +249,15 @@ def _own(
 ) -> tuple[FloatArray, FloatArray]:
     """Returns, by image, the similarity of people's own predictions, and how many people.
 
-    Where no prediction says whose it is, there is nothing to be known, and nobody is counted.
+    Where no prediction says whose it is, there is nothing to be known, and nobody is counted. Of
+    several predictions for one person the most confident counts.
     """
     num_images = len(image_ids)
     known = np.flatnonzero(detections.annotation_ids != NOBODY)
     if len(detections) and not len(known):
         return np.zeros(num_images), np.zeros(num_images)
+    # The most confident one comes last, and stays.
+    known = known[np.argsort(-detections.scores[known], kind="stable")][::-1]
     own = dict(zip(detections.annotation_ids[known].tolist(), known.tolist(), strict=True))
     place = np.searchsorted(image_ids, people.image_ids)
     labelled = np.flatnonzero(people.labelled)

@@ -58,6 +58,11 @@ class PckTruth:
         sizes: FloatArray = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1) * _HEAD_SHARE
         return sizes
 
+    @property
+    def counted(self) -> BoolArray:
+        """Which joints the means over all are of: visible, not pelvis or thorax (P, 16)."""
+        return self.visible & np.isin(np.arange(len(MPII_JOINTS)), _COUNTED)
+
     def part(self, rows: npt.NDArray[np.intp]) -> PckTruth:
         """Returns some of the people."""
         return PckTruth(
@@ -164,12 +169,16 @@ def score_points(truth: PckTruth, points_px: FloatArray) -> PckResults:
 
     Args:
         truth: The people.
-        points_px: Their predicted joints, counted from 1 (P, 16, 2).
+        points_px: Their predicted joints, counted from 1 (P, 16, 2); one that is NaN is missed.
     """
     distances = np.linalg.norm(points_px - truth.points_px, axis=2)
-    errors = distances / truth.head_sizes_px[:, None]
+    # Not divided: to a head without any size only a joint in its very place is near.
+    sizes = truth.head_sizes_px[:, None]
     names, image = np.unique(np.array(truth.names), return_inverse=True)
-    near = [_by_image((errors <= one) & truth.visible, image, len(names)) for one in THRESHOLDS]
+    near = [
+        _by_image((distances <= one * sizes) & truth.visible, image, len(names))
+        for one in THRESHOLDS
+    ]
     return PckResults(
         names=tuple(map(str, names)),
         num_near=np.stack(near),

@@ -75,6 +75,11 @@ class ImageResults(ABC):
     def report(self) -> dict[str, Any]:
         """Returns every number under the names, and in the units, of the field's own evaluators."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the numbers has to know besides, a sentence each."""
+        return ()
+
     @abstractmethod
     def arrays(self) -> Arrays:
         """Returns all of it as arrays, from which ``from_arrays`` makes it anew."""

@@ -19,8 +19,10 @@ from ._batch import Batch
 from ._frames import FrameVariation
 from ._label_files import (
     LabelImage,
+    check_label_folder,
     decode_labels,
     encode_labels,
+    is_png,
     label_error,
     read_labels,
 )
@@ -35,6 +37,8 @@ _WINDOW_STEP = 2 / 3
 _HARD = 0.7
 _HARD_SHARE = 1 / 16
 _NUM_NAMED = 3
+# What Cityscapes' tools write beside label ids.
+_OTHER_ENDS = ("_color", "_labelTrainIds", "_instanceIds", "_instanceTrainIds")
 
 
 def pixel_cross_entropy(
@@ -266,24 +270,36 @@ def find_label_files(
 ) -> dict[str, Path]:
     """Finds one PNG for every wanted name, anywhere below a folder.
 
+    Images of colours, train ids or instances, which Cityscapes' tools write too, are passed over.
+
     Args:
         folder: Where predictions lie.
         wanted: The names of the images.
-        name_of: Tells which image a file is for, from the file's stem.
+        name_of: Tells which image a file is for, from the file's stem, if that is no name itself.
 
     Raises:
-        DataError: If a name has no file or several.
+        DataError: If there is no such folder, or a name has no file or several.
     """
+    rule = "there is a predicted label image (PNG) for every image"
+    check_label_folder(folder, rule)
+    names = set(wanted)
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*.png")):
-        found.setdefault(name_of(path.stem), []).append(path)
+    num_others = 0
+    for path in sorted(filter(is_png, folder.rglob("*"))):
+        if path.stem in names:
+            found.setdefault(path.stem, []).append(path)
+        elif path.stem.endswith(_OTHER_ENDS):
+            num_others += 1
+        else:
+            found.setdefault(name_of(path.stem), []).append(path)
     missing = [name for name in wanted if name not in found]
     if missing:
         raise label_error(
             folder,
-            rule="there is a predicted label image (PNG) for every image",
+            rule=rule,
             got=f"none for {len(missing)} of {len(wanted)}: {', '.join(missing[:_NUM_NAMED])}"
-            + (", ..." if len(missing) > _NUM_NAMED else ""),
+            + (", ..." if len(missing) > _NUM_NAMED else "")
+            + (f" ({num_others} files of colours, train ids or instances)" if num_others else ""),
             do="predict all images of the split, and name the files after them",
         )
     for name in wanted:

@@ -97,6 +97,22 @@ class SegmentationResults(ImageResults):
         report["pixel_accuracy"] = _plain(metrics["aAcc"])
         return report
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Says so if predictions look like train ids: numbers of classes instead of their ids."""
+        made = np.flatnonzero(self.confusion.any(axis=(0, 1)))
+        # Ids that are no class show nothing where ids and numbers are the same.
+        numbered = self.labels.class_ids == tuple(range(self.labels.num_classes))
+        strays = np.setdiff1d(made, self.labels.class_ids)
+        if numbered or not strays.size or made.max() >= self.labels.num_classes:
+            return ()
+        note = (
+            f"the predictions look like train ids: none is above {self.labels.num_classes - 1}, "
+            f"and label ids {', '.join(map(str, strays.tolist()))} are no classes; they were "
+            "scored as label ids: turn them into label ids first if they are train ids"
+        )
+        return (note,)
+
     def arrays(self) -> Arrays:
         """Returns all of it as arrays."""
         labels = self.labels

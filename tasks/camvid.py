@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from blocks import ImageSize
 
 from ._batch import Batch
-from ._camvid_files import read_pairs, true_label_files
+from ._camvid_files import image_name, read_pairs, true_label_files
 from ._diagnosis import Diagnosis
 from ._drawing import draw_classes, draw_legend
 from ._frames import FrameVariation
@@ -111,13 +111,13 @@ class CamVid(Task):
         Args:
             annotations: The data folder, or the folder of the true label images.
             predictions: A folder in which, at any depth, there is one PNG of labels for every
-                true label image, of the same name.
+                true label image, of the same name; ``_pred`` may follow it.
 
         Raises:
             DataError: If a file is missing or cannot be used.
         """
         true = true_label_files(annotations, self.val_split, _LABELS)
-        made = find_label_files(predictions, list(true), str)
+        made = find_label_files(predictions, list(true), image_name)
         return score_label_files({name: (path, made[name]) for name, path in true.items()}, _LABELS)
 
     def write_predictions(

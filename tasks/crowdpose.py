@@ -144,7 +144,7 @@ class CrowdPose(Task):
             DataError: If a file is missing or cannot be used, or if the two do not fit.
         """
         keypoints = score_people_files(annotations, predictions, form=_FORM, similarity=_SIMILARITY)
-        images, _ = read_annotations(annotations, _FORM)
+        images = read_annotations(annotations, _FORM).images
         return _with_crowding(keypoints, annotations, images)
 
     def write_predictions(

@@ -157,17 +157,17 @@ class MpiiKeypoints(Task):
         """Scores a file of predicted joints.
 
         Args:
-            annotations: The data folder, its ``annot`` folder, or a ``gt_valid.mat``. Results are
-                by image where the JSON file with the images' names lies beside it, by person
-                otherwise.
-            predictions: A .npz or .mat file with ``preds`` (P, 16, 2): pixels counted from 1 as in
-                MPII and in the ``pred.mat`` that HRNet's code writes.
+            annotations: The data folder, its ``annot`` folder, or in there ``gt_valid.mat`` or
+                ``valid.json``. Results are by image where the JSON file with the images' names
+                lies beside the .mat file, by person otherwise.
+            predictions: A .npz, .npy or .mat file with ``preds`` (P, 16, 2): pixels counted from 1
+                as in MPII and in the ``pred.mat`` that HRNet's code writes.
 
         Raises:
             DataError: If a file is missing or cannot be used, or if the two do not fit.
         """
         truth = read_truth_beside(annotations, self.val_split)
-        return score_points(truth, read_points(predictions, len(truth.names)))
+        return score_points(truth, read_points(predictions, truth))
 
     def write_predictions(
         self, data: TaskData, predictions: Sequence[dict[str, Any]], out: Path
@@ -210,7 +210,7 @@ class MpiiKeypoints(Task):
         """
         del results
         truth = read_truth_beside(annotations, self.val_split)
-        return diagnose_points(truth, read_points(predictions, len(truth.names)))
+        return diagnose_points(truth, read_points(predictions, truth))
 
     def open_pictures(self, pictures: Sequence[Picture], size: ImageSize) -> TaskData:
         """Opens the people in pictures, in their boxes as they are.

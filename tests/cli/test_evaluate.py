@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from analysis.store import RunStore
 from cli.networks import find_networks
@@ -52,6 +53,9 @@ def test_joints_and_label_images_do_too(command, shared_file):
         )
     )
     assert data["PCKh@0.5"]["Mean"] == pytest.approx(82.3367161, abs=1e-4)
+    assert data["bootstrap"]["unit"] == "fraction"
+    assert data["bootstrap"]["value"] == pytest.approx(data["PCKh@0.5"]["Mean"] / 100)
+    assert "notes" not in data
     folder = shared_file(CITYSCAPES)
     data = _json(
         command(
@@ -75,6 +79,19 @@ def test_people_get_a_table_with_units_and_the_interval(command, shared_file):
     assert result.code == 0
     assert "AP 0.3497 on 507 images, 95 % bootstrap interval over images 0.3" in result.out
     assert "fraction, 0 to 1" in result.out
+
+
+def test_what_looks_odd_is_noted_beside_the_numbers(command, tmp_path):
+    for folder, number in (("true", 7), ("made", 0)):
+        (tmp_path / folder).mkdir()
+        for name in ("a_0_0_gtFine_labelIds.png", "a_0_1_gtFine_labelIds.png"):
+            Image.new("L", (4, 4), number).save(tmp_path / folder / name)
+    arguments = ("evaluate", "cityscapes", "--annotations", "true", "--predictions", "made")
+    result = command(*arguments, "--json")
+    assert "note: the predictions look like train ids" in result.err
+    assert _json(result)["notes"][0].startswith("the predictions look like train ids")
+    result = command(*arguments)
+    assert (result.code, "look like train ids" in result.err) == (0, True)
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +193,7 @@ def test_a_detector_s_boxes_dark_and_a_submission(command, checkpoint, shared_fi
 def test_what_users_get_wrong_is_one_line(command, checkpoint, synthetic, tmp_path):
     (tmp_path / "broken.pth").write_bytes(b"nothing")
     (tmp_path / "a.json").write_text("[]")
+    (tmp_path / "empty.json").write_text('{"images": [], "annotations": []}')
     base = ("evaluate", "synthetic_keypoints", *synthetic)
     for arguments, said in (
         (("evaluate", "coco_keypoint"), "did you mean 'coco_keypoints'"),
@@ -188,6 +206,10 @@ def test_what_users_get_wrong_is_one_line(command, checkpoint, synthetic, tmp_pa
         (
             (*base, "--annotations", "none.json", "--predictions", "a.json"),
             "none.json: annotations are one JSON file in COCO's form, got no such file",
+        ),
+        (
+            (*base, "--annotations", "empty.json", "--predictions", "a.json"),
+            "empty.json: an annotation file needs at least one image, got none",
         ),
         ((*base, "--checkpoint", "none.ckpt"), "none.ckpt: a checkpoint is a file, got no such"),
         ((*base, "--checkpoint", "broken.pth"), "name the network with --network"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import json
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from tasks import CocoKeypoints
 from tasks._oks import score_keypoints
 
 METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
@@ -82,6 +84,30 @@ def test_ties_crowds_and_full_images_as_pycocotools_has_them(seed):
     split = _crowded_split(np.random.default_rng(seed))
     ours = score_keypoints(*split).metrics
     expected = _stats(COCO, COCOeval, split)
+    assert {name: ours[name] for name in METRICS} == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**31), first=st.sampled_from(["box", "none", "empty"]))
+def test_areas_are_of_boxes_if_the_first_prediction_has_one(seed, first, tmp_path_factory):
+    rng = np.random.default_rng(seed)
+    images, annotations, predictions = _crowded_split(rng)
+    for made in predictions:
+        made["category_id"] = int(rng.choice([1, 1, 1, 2]))
+        made["bbox"] = [0.0, 0.0, *rng.uniform(5, 200, 2).tolist()]
+    people = [made for made in predictions if made["category_id"] == 1]
+    if not people:
+        return
+    if first == "none":
+        del predictions[0]["bbox"]
+    elif first == "empty":
+        predictions[0]["bbox"] = []
+    split = (images, annotations, predictions)
+    expected = _stats(COCO, COCOeval, split)
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "gt.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    (folder / "made.json").write_text(json.dumps(predictions))
+    ours = CocoKeypoints().score_files(folder / "gt.json", folder / "made.json").metrics
     assert {name: ours[name] for name in METRICS} == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 

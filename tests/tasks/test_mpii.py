@@ -15,7 +15,9 @@ from blocks import DataError, ImageSize
 from networks import lite_hrnet_18
 from tasks import MpiiKeypoints, collate
 from tasks._crops import apply_affine
+from tasks._mpii_errors import diagnose_points
 from tasks._outputs import MPII_JOINTS
+from tasks._pck import PckTruth, score_points
 from training import Schedule, train
 
 SIZE = ImageSize(64, 64)
@@ -173,7 +175,7 @@ def test_a_broken_mat_is_one_line(tmp_path):
     path = folder / "annot" / "gt_valid.mat"
     for content in (b"", b"no matrix at all", path.read_bytes()[:200]):
         path.write_bytes(content)
-        assert "arrays are read from a .npz file, or a .mat file" in _refused(folder)
+        assert "arrays are read from a .npz or .npy file, or a .mat file" in _refused(folder)
     savemat(path, {"jnt_missing": np.zeros((16, 3))})
     assert "got none called pos_gt_src, headboxes_src" in _refused(folder)
     write_truth(folder, "valid", [mpii_person("005.jpg")])
@@ -229,7 +231,7 @@ def test_an_unreadable_image_is_skipped_by_name_and_no_file_is_written_without_i
 @pytest.mark.parametrize(
     ("arrays", "rule"),
     [
-        ({"other": np.zeros((3, 16, 2))}, "predicted joints are an array called preds, got other"),
+        ({"other": np.zeros((3, 14, 2))}, "predicted joints are an array called preds, got other"),
         ({"preds": np.zeros((2, 16, 2))}, "got shape (2, 16, 2); write an array of shape (3, 16"),
         ({"preds": np.zeros((3, 14, 2))}, "got shape (3, 14, 2)"),
         ({"preds": np.full((3, 16, 2), np.nan)}, "preds holds finite numbers, got NaN or infinite"),
@@ -248,9 +250,101 @@ def test_a_missing_or_broken_file_of_joints_is_one_line(tmp_path):
     folder = write_mpii(tmp_path / "mpii")
     with pytest.raises(DataError, match="got no such file; check the path"):
         MpiiKeypoints().score_files(folder, tmp_path / "made.npz")
-    (tmp_path / "made.npz").write_bytes(b"PK nothing")
-    with pytest.raises(DataError, match=r"arrays are read from a \.npz file"):
-        MpiiKeypoints().score_files(folder, tmp_path / "made.npz")
+    objects = np.empty((3, 16, 2), dtype=object)
+    np.savez(tmp_path / "objects.npz", preds=objects)
+    content = (tmp_path / "objects.npz").read_bytes()
+    for broken in (b"PK nothing", b"", b"nothing at all", content[: len(content) // 2], content):
+        (tmp_path / "made.npz").write_bytes(broken)
+        with pytest.raises(DataError, match=r"arrays are read from a \.npz or") as caught:
+            MpiiKeypoints().score_files(folder, tmp_path / "made.npz")
+        assert "unsafe" not in str(caught.value)
+        assert "pickle" not in str(caught.value)
     (tmp_path / "made.txt").write_bytes(b"1 2 3")
-    with pytest.raises(DataError, match=r"one \.npz or \.mat file, got 'made.txt'"):
+    with pytest.raises(DataError, match=r"one \.npz, \.npy or \.mat file, got 'made.txt'"):
         MpiiKeypoints().score_files(folder, tmp_path / "made.txt")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder, its true joints (3, 16, 2) and a function that scores arrays from a file."""
+    folder = write_mpii(tmp_path / "mpii")
+    truth = MpiiKeypoints().open(folder, "val", SIZE).truth.points_px
+
+    def score(name="made.npz", **arrays):
+        path = tmp_path / name
+        with path.open("wb") as file:
+            if path.suffix == ".npy":
+                np.save(file, arrays["array"])
+            else:
+                np.savez(file, **arrays)
+        return MpiiKeypoints().score_files(folder, path).metrics["PCKh@0.5"]
+
+    return folder, truth, score
+
+
+def test_joints_are_found_by_other_names_and_by_their_shape(files):
+    _, truth, score = files
+    for name in ("pred", "predictions", "coords", "all_preds", "keypoints", "arr_0", "any"):
+        assert score(**{name: truth, "scores": np.ones((3, 16))}) == 1
+        assert score(**{name: truth.transpose(1, 2, 0)}) == 1
+    assert score(any=np.dstack([truth, np.full((3, 16), np.nan)])) == 1
+    assert score("made.npy", array=truth) == score("made.NPZ", preds=truth) == 1
+    with pytest.raises(DataError, match="are an array called preds, got one, two; name it preds"):
+        score(one=truth, two=truth)
+    with pytest.raises(DataError, match=r"arr_0 holds x and y .* got shape \(2, 16, 2\)"):
+        score("made.npy", array=truth[:2])
+
+
+def test_the_annotation_file_finds_the_truth_beside_it(files, tmp_path):
+    folder, truth, _ = files
+    np.savez(tmp_path / "made.npz", preds=truth)
+    results = MpiiKeypoints().score_files(folder / "annot" / "valid.json", tmp_path / "made.npz")
+    assert results.image_names == ("005.jpg", "006.jpg")
+    for name, said in (
+        ("none.json", "none.json: annotations are a file, got no such file"),
+        ("train.json", "gt_train.mat: PCKh is measured in sizes of heads"),
+    ):
+        with pytest.raises(DataError, match=said):
+            MpiiKeypoints().score_files(folder / "annot" / name, tmp_path / "made.npz")
+
+
+def test_nan_is_fine_where_it_counts_for_nothing(tmp_path):
+    unseen, pelvis = 0, MPII_JOINTS.index("pelvis")
+    person = mpii_person("005.jpg", joints_vis=[int(joint != unseen) for joint in range(16)])
+    folder = write_mpii(tmp_path / "mpii", {"train": [person], "valid": [person]})
+    made = np.array([person["joints"]])
+    made[0, [unseen, pelvis]] = np.nan
+    person["joints"][unseen] = [np.nan, np.nan]
+    write_truth(folder, "valid", [person])
+    np.savez(tmp_path / "made.npz", preds=made)
+    task = MpiiKeypoints()
+    results = task.score_files(folder, tmp_path / "made.npz")
+    report = results.report()["PCKh@0.5"]
+    assert (report["Mean"], report["per_joint"]["pelv"], report["per_joint"]["thor"]) == (
+        100,
+        0,
+        100,
+    )
+    errors = task.diagnose_files(folder, tmp_path / "made.npz", results)
+    assert dict(errors.parts())["pelvis"]["miss"] == 1
+    made[0, MPII_JOINTS.index("head_top")] = np.nan
+    np.savez(tmp_path / "made.npz", preds=made)
+    with pytest.raises(DataError, match="preds holds finite numbers, got NaN or infinite"):
+        task.score_files(folder, tmp_path / "made.npz")
+    person["joints"][pelvis] = [np.nan, np.nan]
+    write_truth(folder, "valid", [person])
+    with pytest.raises(DataError, match="pos_gt_src holds finite numbers, got NaN or infinite"):
+        task.score_files(folder, tmp_path / "made.npz")
+
+
+def test_near_an_empty_head_box_is_only_what_lies_in_place():
+    points = np.zeros((1, 16, 2))
+    truth = PckTruth(
+        names=("a",),
+        points_px=points,
+        visible=np.ones((1, 16), dtype=bool),
+        head_boxes_px=np.full((1, 2, 2), 7.0),
+    )
+    assert score_points(truth, points).metrics["PCKh@0.5"] == 1
+    assert score_points(truth, points + 0.01).metrics["PCKh@0.5"] == 0
+    diagnose_points(truth, points + 0.01)

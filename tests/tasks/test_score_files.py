@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from coco_folder import person, write_split
 
-from blocks import BranchworkError, DataError
+from blocks import BranchworkError, DataError, ImageSize
 from tasks import CocoKeypoints, CrowdPose, MpiiKeypoints, SyntheticKeypoints
 from tasks._coco_results import read_results
 from tasks._oks import COCO_SIMILARITY
@@ -155,15 +156,16 @@ CHANGES = {
     "text": (lambda made: made[1].update(keypoints=["1"] * 51), "51 finite numbers"),
     "no score": (lambda made: made[0].pop("score"), "needs a score, a finite number"),
     "NaN as score": (lambda made: made[0].update(score=math.nan), "needs a score, a finite"),
-    "another category": (lambda made: made[0].update(category_id=3), "category_id 1, a person"),
-    "twice": (
-        lambda made: made.append(dict(made[0])),
-        "no prediction may stand in a file twice, got 1 repeated, the first being entry 2",
+    "no category": (lambda made: made[0].pop("category_id"), "a whole-numbered category_id"),
+    "other categories": (
+        lambda made: [one.update(category_id=3) for one in made],
+        "predictions of people are of category_id 1, got 2 of others, the first of 3",
     ),
-    "one person twice": (
-        lambda made: [one.update(annotation_id=101) for one in made],
-        "everyone has one prediction of their own (annotation_id), got 1 repeated",
+    "some boxes": (
+        lambda made: made[0].update(bbox=[1, 2, 3, 4]),
+        "needs 4 numbers in bbox where the first has a bbox, got 1 otherwise",
     ),
+    "null for a box": (lambda made: made[0].update(bbox=None), "needs 4 numbers in bbox where"),
     "strange owner": (lambda made: made[0].update(annotation_id="a"), "annotation_id, where"),
 }
 
@@ -204,6 +206,136 @@ def test_no_prediction_at_all_scores_nothing(split):
     annotations, made = split
     made.clear()
     assert _scored((annotations, made)).metrics["AP"] == 0
+
+
+def _changed(split, change):
+    """The same split after a change of its annotation file."""
+    annotations, _ = split
+    document = json.loads(annotations.read_text())
+    change(document)
+    annotations.write_text(json.dumps(document))
+    return split
+
+
+def _categorised(document, number, *categories):
+    document["categories"] = [{"id": each, "name": name} for each, name in categories]
+    for entry in document["annotations"]:
+        entry["category_id"] = number
+
+
+@pytest.mark.parametrize(
+    ("number", "categories"),
+    [(7, [(1, "car"), (7, "person")]), (0, [(0, "pedestrian")]), (1, [(1, "a"), (2, "b")])],
+    ids=["by name", "the only one", "COCO's"],
+)
+def test_only_people_are_scored(split, number, categories):
+    def change(document):
+        _categorised(document, number, *categories)
+        # What is no person need not be anything else that a person is.
+        document["annotations"].append({"id": 101, "image_id": 1, "category_id": 3})
+
+    changed = _changed(split, change)
+    for made in split[1]:
+        made["category_id"] = number
+    split[1].append({"image_id": 1, "category_id": number + 1, "score": 1.0})
+    results = _scored(changed)
+    assert results.metrics["AP"] == 1
+    assert results.report()["counts"]["predictions_matched"] == 2
+    left_out = "predictions left out that are of another category than people: 1"
+    assert results.notes == (left_out,)
+    errors = CocoKeypoints().diagnose_files(changed[0], changed[0].parent / "results.json", results)
+    assert errors.report()["all"]["good"] == 1
+
+
+def test_only_people_are_learnt_from(split):
+    def change(document):
+        _categorised(document, 7, (1, "dog"), (7, "person"))
+        document["annotations"][0]["category_id"] = 1
+        document["annotations"][0]["keypoints"] = [1, 2, 2]
+
+    annotations, _ = _changed(split, change)
+    data = CocoKeypoints().open(annotations.parent.parent, "val", ImageSize(64, 48))
+    origins = [data.eval_item(index).origin for index in range(len(data))]
+    assert [(each.annotation_id, each.category_id) for each in origins] == [(102, 7)]
+    (annotations.parent.parent / "boxes.json").write_text(
+        json.dumps([{"image_id": 1, "category_id": 1, "bbox": [5, 6, 30, 40], "score": 0.9}])
+    )
+    task = CocoKeypoints(boxes="boxes.json")
+    found = task.open(annotations.parent.parent, "val", ImageSize(64, 48))
+    assert found.eval_item(0).origin.category_id == 7
+
+
+@pytest.mark.parametrize("labels", [{}, {"num_keypoints": 0}, {"keypoints": []}], ids=str)
+def test_someone_without_key_points_is_ignored(split, labels):
+    def change(document):
+        for key in ("keypoints", "num_keypoints"):
+            del document["annotations"][1][key]
+        document["annotations"][1].update(labels)
+
+    results = _scored(_changed(split, change))
+    # The prediction that found them, the more confident one, is no mistake.
+    assert results.metrics["AP"] == pytest.approx(1)
+    assert results.report()["counts"]["gt_with_keypoints"] == 1
+
+
+def test_the_same_prediction_again_is_a_false_alarm(split):
+    _, made = split
+    made[:0] = [{**made[1]}, {**made[1]}]
+    results = _scored(split)
+    assert results.report()["counts"]["predictions_matched"] == 4
+    # Of four in order of score the first is right, two are wrong, the last is right.
+    assert results.metrics["AP"] == pytest.approx((51 * 1 + 50 * 0.5) / 101)
+    assert results.metrics["AR"] == 1
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_predictions_for_someone_the_more_confident_is_their_own(split, order):
+    annotations, made = split
+    for index, one in enumerate(made):
+        one["annotation_id"] = 101 + index
+    far = {**made[0], "keypoints": [900.0] * 51, "score": 0.1}
+    assert _scored((annotations, [far, *made][::order])).metrics["mean_oks"] == 1
+    far["score"] = 0.99
+    assert _scored((annotations, [far, *made][::order])).metrics["mean_oks"] == 0.5
+
+
+def test_whole_numbers_with_a_point_and_images_of_which_only_the_id_is_known(split):
+    def change(document):
+        document["images"] = [{"id": float(image["id"])} for image in document["images"]]
+        for entry in document["annotations"]:
+            for key in ("image_id", "category_id", "num_keypoints"):
+                entry[key] = float(entry[key])
+
+    for made in split[1]:
+        made["image_id"], made["category_id"] = float(made["image_id"]), 1.0
+    results = _scored(_changed(split, change))
+    assert results.metrics["AP"] == 1
+    assert results.image_names == ("1", "2")
+    split[1][0]["image_id"] = 1.5
+    with pytest.raises(DataError, match="needs a whole-numbered image_id"):
+        _scored(split)
+
+
+def test_nothing_to_score_on_is_one_line(split):
+    def change(document):
+        document["images"], document["annotations"] = [], []
+
+    split[1].clear()
+    with pytest.raises(DataError, match="needs at least one image, got none"):
+        _scored(_changed(split, change))
+
+
+def test_files_that_gzip_packed(split):
+    annotations, _ = split
+    expected = _scored(split).report()
+    paths = [annotations, annotations.parent / "results.json"]
+    packed = [path.with_name(f"{path.name}.gz") for path in paths]
+    for path, other in zip(paths, packed, strict=True):
+        other.write_bytes(gzip.compress(path.read_bytes()))
+    assert str(CocoKeypoints().score_files(*packed).report()) == str(expected)
+    packed[1].write_bytes(packed[1].read_bytes()[:30])
+    with pytest.raises(DataError, match="must be JSON, got what gzip cannot unpack"):
+        CocoKeypoints().score_files(*packed)
 
 
 @pytest.mark.parametrize("options", [{"nms": 1.5}, {"box_score": -0.1}, {"decoding": "drak"}])

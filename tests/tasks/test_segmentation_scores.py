@@ -214,10 +214,69 @@ def test_a_prediction_that_cannot_be_scored_is_one_line(tmp_path, change, said):
 
 def test_folders_without_labels_or_predictions(tmp_path):
     folder = write_cityscapes(tmp_path / "data")
-    with pytest.raises(DataError, match=r"there is a predicted label image .* none for 4 of 4"):
+    with pytest.raises(DataError, match=r"there is a predicted label image .* got no such folder"):
         Cityscapes().score_files(folder, tmp_path / "nothing")
-    with pytest.raises(DataError, match="true labels lie in CITY/"):
+    with pytest.raises(DataError, match=r"true labels lie in CITY/.* got no such folder"):
         Cityscapes().score_files(tmp_path / "nothing", folder)
+    (tmp_path / "file").write_bytes(b"")
+    for task in (Cityscapes(), CamVid()):
+        with pytest.raises(DataError, match="got a file; give the path of a folder"):
+            task.score_files(tmp_path / "file", folder)
+    with pytest.raises(DataError, match="got a file; give the path of a folder"):
+        Cityscapes().score_files(folder, tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="got none for 4 of 4: aachen_000000_000019, "):
+        Cityscapes().score_files(folder, tmp_path / "empty")
+
+
+def test_a_split_that_is_not_there_is_not_made_up_of_the_others(tmp_path):
+    folder = write_cityscapes(tmp_path / "data")
+    made = _predicted(folder, tmp_path / "made")
+    for truth in ("gtFine/val", "gtFine/val/aachen", "gtFine", ""):
+        assert Cityscapes().score_files(folder / truth, made).num_images == 4
+    (folder / "gtFine" / "val").rename(folder / "gtFine" / "test")
+    for truth in (folder, folder / "gtFine"):
+        said = r"gtFine: the true labels of the split 'val' lie in val/, got the splits test, train"
+        with pytest.raises(DataError, match=said):
+            Cityscapes().score_files(truth, made)
+    assert Cityscapes(val_split="test").score_files(folder, made).metrics["mIoU"] == 1
+    (folder / "gtFine").rename(folder / "other")
+    with pytest.raises(DataError, match="got the splits test, train; name another split by"):
+        Cityscapes().score_files(folder / "other", made)
+
+
+def test_what_lies_beside_predictions_is_passed_over(tmp_path):
+    folder = write_cityscapes(tmp_path / "data")
+    made = _predicted(folder, tmp_path / "made")
+    for end in ("_color", "_labelTrainIds", "_instanceIds"):
+        (made / f"aachen_000000_000019{end}.png").write_bytes(b"")
+    (made / "aachen_000001_000019_x.png").mkdir()
+    (folder / "gtFine" / "val" / "aachen" / "b_0_1_gtFine_labelIds.png").mkdir()
+    (made / "aachen_000002_000019_mine.png").rename(made / "aachen_000002_000019_mine.PNG")
+    assert Cityscapes().score_files(folder, made).metrics["mIoU"] == 1
+    (made / "aachen_000000_000019_mine.png").unlink()
+    said = r"none for 1 of 4: aachen_000000_000019 \(3 files of colours, train ids or instances\)"
+    with pytest.raises(DataError, match=said):
+        Cityscapes().score_files(folder, made)
+
+
+def test_train_ids_are_scored_as_they_are_with_a_note(tmp_path):
+    folder = write_cityscapes(tmp_path / "data")
+    made = _predicted(folder, tmp_path / "made")
+    assert Cityscapes().score_files(folder, made).notes == ()
+    for path in made.iterdir():
+        with Image.open(path) as image:
+            ids = CITYSCAPES_LABELS.to_target(np.asarray(image))
+        Image.fromarray(ids).save(path)
+    results = Cityscapes().score_files(folder, made)
+    (note,) = results.notes
+    assert "look like train ids: none is above 18, and label ids 0, 1, 2, 10 are no" in note
+    assert results.metrics["mIoU"] < 0.1
+    # Where ids are the classes' numbers, and for a network that knows nothing but roads.
+    assert _results(_drawn(0, 2)).notes == ()
+    roads = np.zeros((1, 34, 34), dtype=np.int64)
+    roads[0, 7:20, 7] = 1
+    assert _results(roads, CITYSCAPES_LABELS).notes == ()
 
 
 def test_camvid_s_own_labels_are_perfect(tmp_path):
@@ -227,3 +286,15 @@ def test_camvid_s_own_labels_are_perfect(tmp_path):
         assert results.metrics == {"mIoU": 1.0, "mAcc": 1.0, "aAcc": 1.0}
         assert results.image_names == ("000", "001", "002")
         assert results.confusion[:, 11].sum() > 0
+
+
+def test_camvid_s_predictions_may_be_called_so(tmp_path):
+    folder = write_camvid(tmp_path / "data")
+    made = tmp_path / "made"
+    made.mkdir()
+    for path in (folder / "valannot").iterdir():
+        (made / f"{path.stem}_pred.PNG").write_bytes(path.read_bytes())
+    assert CamVid().score_files(folder, made).metrics["mIoU"] == 1
+    (made / "001.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"got 2 for 001: 001.png, 001_pred.PNG"):
+        CamVid().score_files(folder, made)
