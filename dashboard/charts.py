@@ -190,6 +190,8 @@ def _points(
         },
         mode="markers",
         marker=marker,
+        # Points at a score of 0 lie on the axis, and are still whole.
+        cliponaxis=False,
         # Otherwise choosing one point fades all others.
         unselected={"marker": {"opacity": 1}},
         name=name,
@@ -217,6 +219,7 @@ def _ring(x: float, y: float) -> go.Scatter:
         mode="markers",
         marker={"size": 20, "symbol": "circle-open", "color": FRONT_COLOUR, "line": {"width": 2}},
         name="shown below",
+        cliponaxis=False,
         hoverinfo="skip",
     )
 

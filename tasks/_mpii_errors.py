@@ -13,9 +13,9 @@ from ._results import FloatArray
 _NEAR_HEADS = 0.5
 # A similarity of 0.5 lies at half a head's size, so that jitter ends where PCKh@0.5 does; the
 # similarity is exp(-d^2 / (2 (2 sigma)^2)) with d in head sizes.
+_SIGMA = _NEAR_HEADS / np.sqrt(8 * np.log(2))
 # Where a joint stands that was not predicted (pelvis and thorax need not be): too far from all.
 _NOWHERE_PX = 1e9
-_SIGMA = _NEAR_HEADS / np.sqrt(8 * np.log(2))
 
 HEAD_SCALE = (
     "a similarity of head sizes that is 0.5 at half a head's size (the limit of PCKh@0.5) and 0.85 "
