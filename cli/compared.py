@@ -74,7 +74,7 @@ def _of_predictions(
     names: Sequence[str], task: str | None, annotations: Path, metric: str
 ) -> Compared:
     from blocks import BranchworkError, Problem
-    from tasks import TASKS, trainable_task
+    from tasks import TASKS, find_task
 
     if task is None:
         raise BranchworkError(
@@ -85,7 +85,7 @@ def _of_predictions(
                 do=f"choose one of {', '.join(entry.name for entry in TASKS)}",
             )
         )
-    cls = trainable_task(task)
+    cls = find_task(task)
     made = cls()
     results = {name: made.score_files(annotations, Path(name)) for name in names}
     metric = _metric(cls, metric, next(iter(results.values())))
@@ -102,7 +102,7 @@ def _of_records(names: Sequence[str], task: str | None, metric: str, store: RunS
     from analysis.comparing import require_one_protocol
     from analysis.image_results_store import ImageResultsStore
     from blocks import BranchworkError, Problem
-    from tasks import trainable_task
+    from tasks import find_task
 
     found = {name: _runs_of(name, store) for name in names}
     group = require_one_protocol([record for runs in found.values() for record in runs])
@@ -115,7 +115,7 @@ def _of_records(names: Sequence[str], task: str | None, metric: str, store: RunS
                 do=f"write --task {group.protocol.task}, or leave it out",
             )
         )
-    cls = trainable_task(group.protocol.task)
+    cls = find_task(group.protocol.task)
     kept = ImageResultsStore(store)
     if all(len(runs) == 1 for runs in found.values()):
         results = {

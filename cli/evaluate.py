@@ -151,9 +151,9 @@ def evaluate(
     store = open_store(runs, blocks)
     from cli.evaluating import NetworkRun, run_network
     from cli.settings import read_pairs
-    from tasks import make_task, trainable_task
+    from tasks import find_task, make_task
 
-    task_class = trainable_task(task)
+    task_class = find_task(task)
     _check_sources(
         {"--annotations": annotations, "--predictions": predictions},
         {

@@ -12,7 +12,7 @@ from analysis.store import RunStore
 from blocks import ImageSize, Problem, SpecError, StudyError, did_you_mean
 from cli.options import DEFAULT_TASK
 from networks import PRESETS, NetworkSpec, SpecSpace, spec_to_dict
-from tasks import default_input_of, num_outputs_of
+from tasks import find_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def find_networks(
         SpecError: With everything that is wrong.
     """
     if task is not None:
-        num_outputs_of(task)
+        find_task(task)
     changed = _parse_changes(changes or [])
     problems: list[Problem] = []
     found: list[NamedNetwork] = []
@@ -66,13 +66,13 @@ def input_of(text: str | None, task: str) -> ImageSize:
     Raises:
         BranchworkError: If the text is no size.
     """
-    return ImageSize.parse(text) if text else default_input_of(task)
+    return ImageSize.parse(text) if text else find_task(task).default_input
 
 
 def _find(name: str, task: str | None, changes: dict[str, Any], store: RunStore) -> NamedNetwork:
     found = _base(name, store)
     task = task or found.task or DEFAULT_TASK
-    spec = found.spec.with_outputs(num_outputs_of(task))
+    spec = found.spec.with_outputs(len(find_task(task).outputs))
     if changes:
         name = f"{name} with {', '.join(f'{key}={_brief(v)}' for key, v in changes.items())}"
         spec = _changed(spec, changes)

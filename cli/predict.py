@@ -109,12 +109,12 @@ def predict(
     from cli.options import DEFAULT_TASK
     from cli.predicting import PictureRun, run_on_pictures
     from cli.settings import read_pairs
-    from tasks import make_task, trainable_task
+    from tasks import find_task, make_task
 
     name = task or task_of(checkpoint) or DEFAULT_TASK
     flipped = {} if flip is None else {"flip_test": flip}
     made = make_task(
-        trainable_task(name), {**read_pairs(options or [], "--option"), **flipped}, "--option "
+        find_task(name), {**read_pairs(options or [], "--option"), **flipped}, "--option "
     )
     run = PictureRun(
         task_name=name,

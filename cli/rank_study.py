@@ -205,9 +205,9 @@ def _study(
     from cli.settings import read_pairs, read_schedule
     from networks import spec_id
     from search import Entrant, RankStudy, draw_entrants, read_study
-    from tasks import make_task, trainable_task
+    from tasks import find_task, make_task
 
-    made_task = make_task(trainable_task(task), read_pairs(options, "--option"), "--option ")
+    made_task = make_task(find_task(task), read_pairs(options, "--option"), "--option ")
     size = input_of(input_, task)
     entrants = []
     for found in find_networks(networks, task=task, changes=changes, store=store):

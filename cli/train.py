@@ -123,11 +123,11 @@ def train(
     from cli.settings import read_pairs, read_schedule
     from networks import spec_id, spec_to_dict
     from search import Job
-    from tasks import make_task, trainable_task
+    from tasks import find_task, make_task
     from training import Hardware, current_launch
 
     launch = current_launch()
-    made_task = make_task(trainable_task(task), read_pairs(options or [], "--option"), "--option ")
+    made_task = make_task(find_task(task), read_pairs(options or [], "--option"), "--option ")
     found = find_networks([network], task=task, changes=changes, store=store)[0]
     size = input_of(input_, task)
     folder = out or store.root / _STUDY / "runs" / f"{spec_id(found.spec)}-{size}-seed{seed}"

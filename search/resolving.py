@@ -16,7 +16,7 @@ from networks import PRESETS, NetworkSpec, SpecSpace, spec_from_dict
 from search.samplers import SAMPLERS
 from search.strata import Strata, check_strata, strata_of
 from search.study import Limit, Study
-from tasks import Task, make_task, trainable_task
+from tasks import Task, find_task, make_task
 from training import schedule_of
 
 _TABLES = ("study", "task", "limits", "strata", "free")
@@ -60,7 +60,7 @@ def resolve_study(
         raise StudyError(problems)
     table = written["study"]
     found = _Collector()
-    task_class = found.attempt(lambda: trainable_task(_text(table, "task")))
+    task_class = found.attempt(lambda: find_task(_text(table, "task")))
     task = (
         found.attempt(lambda: make_task(task_class, written.get("task", {}), "task."))
         if task_class

@@ -4,11 +4,10 @@ from ._batch import Batch, Item, collate
 from ._diagnosis import Diagnosis
 from ._drawing import encode_picture
 from ._images import ImageFile
-from ._outputs import OUTPUT_NAMES, default_input_of, num_outputs_of
 from ._picture_boxes import PictureBoxes, read_picture_boxes
 from ._pictures import PersonBox, Picture
 from ._results import Arrays, ImageResults
-from ._task import TASKS, Role, Task, TaskData, make_task, register_task, trainable_task
+from ._task import TASKS, Role, Task, TaskData, find_task, make_task, register_task
 from .camvid import CamVid
 from .cityscapes import Cityscapes
 from .coco_keypoints import CocoKeypoints
@@ -18,7 +17,6 @@ from .synthetic_keypoints import SyntheticKeypoints
 from .synthetic_segmentation import SyntheticSegmentation
 
 __all__ = [
-    "OUTPUT_NAMES",
     "TASKS",
     "Arrays",
     "Batch",
@@ -40,11 +38,9 @@ __all__ = [
     "Task",
     "TaskData",
     "collate",
-    "default_input_of",
     "encode_picture",
+    "find_task",
     "make_task",
-    "num_outputs_of",
     "read_picture_boxes",
     "register_task",
-    "trainable_task",
 ]

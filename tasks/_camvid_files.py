@@ -10,6 +10,7 @@ from blocks import DataError, Problem
 from ._frames import Frame
 from ._label_files import check_label_folder, is_png
 from ._label_sets import LabelSet
+from ._segmentation import find_label_files
 
 _IMAGES = (".png", ".jpg", ".jpeg")
 _PREDICTION_END = "_pred"
@@ -65,7 +66,7 @@ def read_pairs(folder: Path, split: str, labels: LabelSet) -> list[Frame]:
     return frames
 
 
-def true_label_files(folder: Path, split: str, labels: LabelSet) -> dict[str, Path]:
+def _true_label_files(folder: Path, split: str, labels: LabelSet) -> dict[str, Path]:
     """Returns the true label images of a split by the names of their images.
 
     Args:
@@ -84,10 +85,30 @@ def true_label_files(folder: Path, split: str, labels: LabelSet) -> dict[str, Pa
     return {frame.name: frame.label.path for frame in frames if frame.label is not None}
 
 
-def image_name(stem: str) -> str:
+def pair_label_files(
+    annotations: Path, predictions: Path, split: str, labels: LabelSet
+) -> dict[str, tuple[Path, Path]]:
+    """Returns, by image, the file of true labels and that of predicted ones.
+
+    Args:
+        annotations: The data folder, or the folder of the true label images.
+        predictions: A folder in which, at any depth, there is one PNG of labels for every true
+            label image, of the same name; ``_pred`` may follow it.
+        split: The split.
+        labels: The ids of the label images.
+
+    Raises:
+        DataError: If a file is missing.
+    """
+    true = _true_label_files(annotations, split, labels)
+    made = find_label_files(predictions, list(true), _image_name)
+    return {name: (path, made[name]) for name, path in true.items()}
+
+
+def _image_name(stem: str) -> str:
     """Returns the name of the image that a file of predicted labels is for.
 
-    >>> image_name("0016E5_07959_pred")
+    >>> _image_name("0016E5_07959_pred")
     '0016E5_07959'
     """
     return stem.removesuffix(_PREDICTION_END)

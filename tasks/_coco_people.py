@@ -9,18 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from blocks import BranchworkError, DataError, ImageSize, Problem
+from blocks import DataError, ImageSize, Problem
 
 from ._augmentation import Augmentation
-from ._coco_files import COCO_FORM, CocoForm, CocoSplit, has_labelled_joints, read_annotations
-from ._coco_results import predicted_people, read_list, read_results, results_of, write_json
+from ._coco_entries import has_labelled_joints
+from ._coco_files import CocoSplit, read_annotations
+from ._coco_form import COCO_FORM, CocoForm
+from ._coco_results import (
+    check_json_name,
+    predicted_people,
+    read_list,
+    read_results,
+    results_of,
+    write_json,
+)
 from ._crops import crop_of_box, crop_of_detection
 from ._detections import DetectorBoxes
 from ._images import ImageFile
 from ._keypoint_arrays import Detections, People, areas_around
 from ._keypoint_errors import KeypointErrors, diagnose
 from ._keypoints import KeypointData, Subject, mirrored_joints
-from ._oks import COCO_SIMILARITY, KeypointResults, Similarity, score_arrays
+from ._oks import KeypointResults, Similarity, score_arrays
 from ._oks_suppression import KEEP_ALL, suppress
 from ._task import TaskData
 
@@ -148,18 +157,13 @@ def _detected(
 
 
 def score_people(
-    data: TaskData,
-    predictions: Sequence[dict[str, Any]],
-    *,
-    nms: float = KEEP_ALL,
-    similarity: Similarity = COCO_SIMILARITY,
+    data: TaskData, predictions: Sequence[dict[str, Any]], similarity: Similarity
 ) -> KeypointResults:
     """Scores predictions by COCO's key-point AP over every image of the split.
 
     Args:
         data: The split.
-        predictions: One an item.
-        nms: The similarity above which the less confident of two predictions goes.
+        predictions: No more than one an item.
         similarity: How similar a prediction is to a person.
 
     Raises:
@@ -182,18 +186,13 @@ def score_people(
     return score_arrays(
         np.array(sorted(kept), dtype=np.int64),
         People.of_annotations(people, num_joints),
-        Detections.of_predictions(keep_best(predictions, nms, similarity), num_joints),
+        Detections.of_predictions(predictions, num_joints),
         similarity,
     )
 
 
 def score_people_files(
-    annotations: Path,
-    predictions: Path,
-    *,
-    form: CocoForm = COCO_FORM,
-    nms: float = KEEP_ALL,
-    similarity: Similarity = COCO_SIMILARITY,
+    annotations: Path, predictions: Path, *, form: CocoForm, nms: float, similarity: Similarity
 ) -> KeypointResults:
     """Scores a file in COCO's results form against an annotation file.
 
@@ -217,33 +216,23 @@ def score_people_files(
 
 
 def diagnose_people(
-    data: TaskData,
-    predictions: Sequence[dict[str, Any]],
-    *,
-    nms: float = KEEP_ALL,
-    similarity: Similarity = COCO_SIMILARITY,
+    data: TaskData, predictions: Sequence[dict[str, Any]], similarity: Similarity
 ) -> KeypointErrors:
     """Returns what went wrong with the key points of a split's labelled people.
 
     Args:
         data: The split.
-        predictions: One an item.
-        nms: The similarity above which the less confident of two predictions goes.
+        predictions: No more than one an item.
         similarity: How similar a prediction is to a person.
     """
     truth = _truth_of(data)
     kept = set(_ids(data))
     people = [entry for entry in truth.coco.annotations if entry["image_id"] in kept]
-    return _diagnosed(people, keep_best(predictions, nms, similarity), truth.form, similarity)
+    return _diagnosed(people, predictions, truth.form, similarity)
 
 
 def diagnose_people_files(
-    annotations: Path,
-    predictions: Path,
-    *,
-    form: CocoForm = COCO_FORM,
-    nms: float = KEEP_ALL,
-    similarity: Similarity = COCO_SIMILARITY,
+    annotations: Path, predictions: Path, *, form: CocoForm, nms: float, similarity: Similarity
 ) -> KeypointErrors:
     """Returns what went wrong with the key points of a file in COCO's results form.
 
@@ -279,7 +268,7 @@ def _diagnosed(
 
 
 def keep_best(
-    predictions: Sequence[dict[str, Any]], nms: float, similarity: Similarity = COCO_SIMILARITY
+    predictions: Sequence[dict[str, Any]], nms: float, similarity: Similarity
 ) -> Sequence[dict[str, Any]]:
     """Returns predictions without the weaker ones of the same person.
 
@@ -304,15 +293,7 @@ def write_people(predictions: Sequence[dict[str, Any]], out: Path) -> None:
     Raises:
         BranchworkError: If the file's name does not end in ``.json``.
     """
-    if out.suffix != ".json":
-        raise BranchworkError(
-            Problem(
-                where=str(out),
-                rule="predicted people are written as JSON",
-                got=f"a file name that ends in {out.suffix!r}",
-                do=f"write {out.with_suffix('.json').name}",
-            )
-        )
+    check_json_name(out)
     write_json(out, results_of(predictions))
 
 

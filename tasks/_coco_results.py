@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from blocks import DataError, Problem
+from blocks import BranchworkError, DataError, Problem
 
-from ._coco_files import COCO_FORM, CocoForm, are_numbers, is_whole, parse_json, shortened
+from ._coco_entries import are_numbers, is_whole, shortened
+from ._coco_files import parse_json
+from ._coco_form import COCO_FORM, CocoForm
 from ._keypoint_arrays import NOBODY, Detections, IntArray, areas_around, begins_with_box
 
 _PERSON = 1
@@ -216,6 +218,23 @@ def check_entries(
 def results_of(predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns predictions with what COCO's results form has, and nothing else."""
     return [{key: made[key] for key in _KEYS if key in made} for made in predictions]
+
+
+def check_json_name(out: Path) -> None:
+    """Checks the name of a file of predicted people.
+
+    Raises:
+        BranchworkError: If it does not end in ``.json``.
+    """
+    if out.suffix != ".json":
+        raise BranchworkError(
+            Problem(
+                where=str(out),
+                rule="predicted people are written as JSON",
+                got=f"a file name that ends in {out.suffix!r}",
+                do=f"write {out.with_suffix('.json').name}",
+            )
+        )
 
 
 def write_json(path: Path, data: object) -> None:

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from blocks import BranchworkError, Problem
-
-from ._coco_results import write_json
+from ._coco_results import check_json_name, write_json
 
 _PERSON = 1
 _COORDINATE_DIGITS = 2
@@ -36,15 +34,7 @@ def write_coco_submission(predictions: Sequence[dict[str, Any]], *, split: str, 
     Raises:
         BranchworkError: If the file's name does not end in ``.json``.
     """
-    if out.suffix != ".json":
-        raise BranchworkError(
-            Problem(
-                where=str(out),
-                rule="a submission to COCO is a JSON file",
-                got=f"a file name that ends in {out.suffix!r}",
-                do=f"write {out.with_suffix('.json').name}",
-            )
-        )
+    check_json_name(out)
     prefix, suffix = f"person_keypoints_{split}_", "_results"
     algorithm = out.stem.removeprefix(prefix).removesuffix(suffix)
     path = out.with_name(

@@ -37,6 +37,7 @@ class CrowdPoseResults(ImageResults):
     """
 
     headline: ClassVar[str] = "AP_all"
+    metric_names: ClassVar[tuple[str, ...]] = (*_COCO_NAMES, *_CROWDING)
 
     keypoints: KeypointResults
     crowding: FloatArray
@@ -50,12 +51,6 @@ class CrowdPoseResults(ImageResults):
     def notes(self) -> tuple[str, ...]:
         """What is to be said of COCO's metrics."""
         return self.keypoints.notes
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """AP and AR over all thresholds and at two, and AP of easy, medium and hard images."""
-        ones = np.ones((1, self.num_images))
-        return {name: float(self.score(ones, name)[0]) for name in (*_COCO_NAMES, *_CROWDING)}
 
     def score(self, image_weights: npt.ArrayLike, metric: str = "") -> FloatArray:
         """Returns a metric under each row of image weights; see ``ImageResults.score``."""

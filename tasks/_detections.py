@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._coco_files import are_numbers, is_whole
+from ._coco_entries import are_numbers, is_whole
 from ._coco_results import check_entries, read_list
 from ._keypoint_arrays import IntArray
 from ._results import FloatArray

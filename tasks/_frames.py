@@ -15,11 +15,8 @@ from blocks import ImageSize
 from ._images import ByteImage, ImageFile
 from ._label_files import LabelFile, LabelImage
 from ._label_sets import IGNORED
+from ._normalisation import FACTOR, MEAN, SHIFT
 
-MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)
-_FACTOR = 1 / (255 * DEVIATION)
-_SHIFT = -MEAN / DEVIATION
 _MEAN_COLOUR = tuple(float(value) for value in np.round(255 * MEAN))
 
 
@@ -97,8 +94,8 @@ class View:
             flags=cv2.INTER_LINEAR,
             borderValue=_MEAN_COLOUR,
         )
-        factor = (self.contrast * _FACTOR).astype(np.float32)
-        shift = (self.contrast * _SHIFT + self.brightness).astype(np.float32)
+        factor = (self.contrast * FACTOR).astype(np.float32)
+        shift = (self.contrast * SHIFT + self.brightness).astype(np.float32)
         return np.ascontiguousarray((warped * factor + shift).transpose(2, 0, 1))
 
     def target(self, classes: LabelImage, size: ImageSize) -> npt.NDArray[np.int64]:

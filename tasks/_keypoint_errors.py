@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._coco_files import has_labelled_joints
+from ._coco_entries import has_labelled_joints
 from ._diagnosis import Diagnosis
 from ._results import FloatArray
 

@@ -1,4 +1,4 @@
-"""What all key-point tasks share: people and their crops, loss, prediction."""
+"""People in their crops, as all key-point tasks show them to networks."""
 
 from __future__ import annotations
 
@@ -6,37 +6,26 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
 
 from blocks import (
-    BranchworkError,
     DataError,
     ImageSize,
     Problem,
     check_image_size,
-    did_you_mean,
 )
 
 from ._augmentation import Augmentation
-from ._batch import Batch, Item
-from ._crops import PADDING, Crop, apply_affine, invert_affine, warp
-from ._heatmaps import STRIDE, Decoding, decode, encode, target_sigma_px
+from ._batch import Item
+from ._crops import Crop, apply_affine, invert_affine, warp
+from ._heatmaps import STRIDE, encode
 from ._images import ImageFile, ImageStore, find_unreadable
-from ._outputs import COCO_JOINTS
+from ._normalisation import FACTOR, SHIFT
 from ._task import TaskData
-
-_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-_DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)
-_FACTOR = 1 / (255 * _DEVIATION)
-_SHIFT = -_MEAN / _DEVIATION
-
-_CONFIDENT = 0.2
 
 
 def mirrored_joints(names: Sequence[str]) -> tuple[int, ...]:
@@ -55,10 +44,6 @@ def _mirrored(name: str) -> str:
     sides = {"left": "right", "right": "left"}
     side, _, rest = name.partition("_")
     return f"{sides[side]}_{rest}" if side in sides else name
-
-
-MIRRORED_JOINTS = mirrored_joints(COCO_JOINTS)
-"""For each key point of COCO in a mirrored image, which key point of the image it was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +219,7 @@ class KeypointData(TaskData):
         target, weight = encode(apply_affine(to_input, joints[:, :2]), joints[:, 2] > 0, self._size)
         to_image = invert_affine(to_input)
         to_image[:, :2] *= STRIDE
-        image = np.ascontiguousarray((pixels * _FACTOR + _SHIFT).transpose(2, 0, 1))
+        image = np.ascontiguousarray((pixels * FACTOR + SHIFT).transpose(2, 0, 1))
         return Item(
             image=torch.from_numpy(image),
             target=torch.from_numpy(target),
@@ -257,150 +242,3 @@ def _fingerprint(content: Sequence[bytes], people: Sequence[Subject]) -> str:
     ids = [one.image_id if one.annotation_id is None else one.annotation_id for one in people]
     digest.update("\n".join([split.decode(), *map(str, ids)]).encode())
     return digest.hexdigest()[:12]
-
-
-def joints_mse(outputs: Tensor, batch: Batch) -> Tensor:
-    """Returns HRNet's loss: half the squared error of the heat maps.
-
-    The mean over items, key points and pixels of ``0.5 w (output - target)^2``, w being the key
-    point's weight. Key points that are not labelled count as a zero in the mean, as in HRNet's
-    published code.
-
-    Shape:
-        (N, K, H/4, W/4) -> ().
-    """
-    error = (outputs - batch.target).square().mean(dim=(2, 3))
-    return 0.5 * (batch.weight * error).mean()
-
-
-@torch.inference_mode()
-def heat_maps(
-    module: nn.Module,
-    image: Tensor,
-    *,
-    flip_test: bool,
-    mirrored: Sequence[int] = MIRRORED_JOINTS,
-) -> Tensor:
-    """Runs a network, on the image and, with the flip test, on its mirror image too.
-
-    As in HRNet, the mirror image's heat maps are mirrored back, left and right key points change
-    places, and the maps move right by one pixel (the mirrored peaks of a stride-4 grid lie one
-    pixel to the left) before the two are averaged.
-
-    Args:
-        module: The network.
-        image: What it is shown.
-        flip_test: Whether to average.
-        mirrored: For each key point of a mirrored image, which key point of the image it was.
-
-    Shape:
-        (N, 3, H, W) -> (N, K, H/4, W/4).
-    """
-    straight: Tensor = module(image)
-    if not flip_test:
-        return straight
-    back = module(image.flip(3)).flip(3)[:, list(mirrored)]
-    return (straight + torch.cat([back[..., :1], back[..., :-1]], dim=3)) / 2
-
-
-def predict_keypoints(
-    module: nn.Module,
-    batch: Batch,
-    *,
-    flip_test: bool,
-    decoding: Decoding = "quarter_offset",
-    mirrored: Sequence[int] = MIRRORED_JOINTS,
-) -> list[dict[str, Any]]:
-    """Returns one prediction an item, in COCO's results form.
-
-    The score is HRNet's: the mean peak of the key points whose peak is over 0.2, times the
-    detector's confidence in the box. Where none is, which HRNet's published code scores 0, it is
-    the mean of all peaks: below every other score, but still in an order.
-    """
-    maps = heat_maps(module, batch.image, flip_test=flip_test, mirrored=mirrored)
-    height, width = batch.image.shape[2:]
-    sigma_px = target_sigma_px(ImageSize(height, width))
-    points, peaks = decode(maps.float().cpu().numpy(), decoding, sigma_px)
-    people = cast("tuple[Person, ...]", batch.origins)
-    points = apply_affine(np.stack([person.to_image for person in people]), points)
-    confident = peaks > _CONFIDENT
-    num = confident.sum(axis=1)
-    means = np.where(num, (peaks * confident).sum(axis=1) / np.maximum(num, 1), peaks.mean(axis=1))
-    scores = means * np.array([person.box_score for person in people])
-    keypoints = np.concatenate([points, peaks[..., None]], axis=2).reshape(len(points), -1)
-    return [
-        _prediction(person, row, score)
-        for person, row, score in zip(people, keypoints.tolist(), scores.tolist(), strict=True)
-    ]
-
-
-def _prediction(person: Person, keypoints: list[float], score: float) -> dict[str, Any]:
-    made: dict[str, Any] = {
-        "image_id": person.image_id,
-        "category_id": person.category_id,
-        "keypoints": keypoints,
-        "score": score,
-    }
-    if person.annotation_id is None:
-        # The area by which suppression measures: as in HRNet that of the crop.
-        return {**made, "area_px": person.area_px}
-    return {**made, "annotation_id": person.annotation_id}
-
-
-def keypoint_evaluation(
-    *, flip_test: bool, augmentation: Augmentation, decoding: Decoding = "quarter_offset"
-) -> dict[str, Any]:
-    """Returns the settings under which two scores of a key-point task may be compared."""
-    return {
-        "metric": "AP",
-        "similarity": "oks",
-        "boxes": "ground_truth",
-        "nms": "none",
-        "flip_test": flip_test,
-        "decoding": decoding,
-        "padding": PADDING,
-        "target": "gaussian",
-        "target_sigma_at_256_px": target_sigma_px(ImageSize(256, 192)),
-        "loss": "joints_mse",
-        "augmentation": {
-            "scale": augmentation.scale,
-            "rotation_deg": augmentation.rotation_deg,
-            "rotation_probability": augmentation.rotation_probability,
-            "mirror_probability": augmentation.mirror_probability,
-        },
-    }
-
-
-def folder_of(data: Path | None, task: str) -> Path:
-    """Returns the data folder of a task that brings no data of its own.
-
-    Raises:
-        DataError: If none was given.
-    """
-    if data is None:
-        raise DataError(
-            Problem(
-                where=task,
-                rule="the task needs a data folder",
-                got="none",
-                do="give one with --data",
-            )
-        )
-    return data
-
-
-def check_decoding(task: str, decoding: str) -> None:
-    """Checks a task's option.
-
-    Raises:
-        BranchworkError: If there is no such decoding.
-    """
-    if decoding not in get_args(Decoding):
-        raise BranchworkError(
-            Problem(
-                where=f"{task}.decoding",
-                rule=f"the option is one of {', '.join(get_args(Decoding))}",
-                got=repr(decoding),
-                do=did_you_mean(decoding, get_args(Decoding)),
-            )
-        )

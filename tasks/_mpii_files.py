@@ -16,7 +16,8 @@ from scipy.io.matlab import MatReadError
 
 from blocks import BranchworkError, DataError, Problem, did_you_mean
 
-from ._coco_files import are_numbers, parse_json, shortened
+from ._coco_entries import are_numbers, shortened
+from ._coco_files import parse_json
 from ._outputs import MPII_JOINTS
 from ._pck import PckTruth
 from ._results import FloatArray

@@ -43,6 +43,9 @@ KEYPOINT_METRICS = (
 class KeypointResults(ImageResults):
     """COCO's key-point metrics of one network on one split.
 
+    Beside them stands ``mean_oks``, the mean similarity of each labelled person's own prediction:
+    it tells networks apart that are too weak for AP.
+
     Attributes:
         image_ids: The images' ids, in the order of the weights.
         rankings: The predictions matched among people of all, medium and large areas.
@@ -74,16 +77,6 @@ class KeypointResults(ImageResults):
     def image_names(self) -> tuple[str, ...]:
         """The images' ids, by rising id."""
         return tuple(map(str, self.image_ids.tolist()))
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """AP, AP50, AP75, APm, APl, AR, AR50, AR75, ARm, ARl and mean_oks.
-
-        ``mean_oks`` is the mean similarity of each labelled person's own prediction; it tells
-        networks apart that are too weak for AP.
-        """
-        ones = np.ones((1, self.num_images))
-        return {name: float(self.score(ones, name)[0]) for name in KEYPOINT_METRICS}
 
     @property
     def mean_oks(self) -> float:

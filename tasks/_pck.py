@@ -87,6 +87,7 @@ class PckResults(ImageResults):
     """
 
     headline: ClassVar[str] = "PCKh@0.5"
+    metric_names: ClassVar[tuple[str, ...]] = (*(f"PCKh@{one}" for one in THRESHOLDS), *_PARTS)
 
     names: tuple[str, ...]
     num_near: FloatArray
@@ -96,13 +97,6 @@ class PckResults(ImageResults):
     def image_names(self) -> tuple[str, ...]:
         """The images' names, sorted."""
         return self.names
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """PCKh@0.5, PCKh@0.1, and at 0.5 those of Head, Shoulder, Elbow, Wrist, Hip, ..."""
-        ones = np.ones((1, self.num_images))
-        names = (*(f"PCKh@{threshold}" for threshold in THRESHOLDS), *_PARTS)
-        return {name: float(self.score(ones, name)[0]) for name in names}
 
     def score(self, image_weights: npt.ArrayLike, metric: str = "") -> FloatArray:
         """Returns a metric under each row of image weights; see ``ImageResults.score``."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from blocks import DataError, Problem
 
-from ._coco_files import are_numbers, is_whole, parse_json
+from ._coco_entries import are_numbers, is_whole
+from ._coco_files import parse_json
 from ._coco_results import check_entries
 from ._pictures import PersonBox
 

@@ -8,12 +8,16 @@ import shutil
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from filelock import FileLock
 
-from blocks import DataError, Problem
+from blocks import BranchworkError, DataError, Problem
+
+from ._task import TaskData
 
 SPLITS = ("train", "val")
 
@@ -21,9 +25,18 @@ _CACHE_VARIABLE = "BRANCHWORK_CACHE"
 _DONE = "complete.json"
 _STALE_S = 24 * 3600
 
+Opened = TypeVar("Opened", bound=TaskData)
 
+
+@dataclass(frozen=True, kw_only=True)
 class RenderedSet(ABC):
-    """Which rendered data set: equal ones have equal files wherever they are rendered."""
+    """Which rendered data set: equal ones have equal files wherever they are rendered.
+
+    Attributes:
+        num_train: Number of images to learn from.
+        num_val: Number of images to be scored on.
+        seed: Seed of everything random.
+    """
 
     task: ClassVar[str]
     """The task that the set is for; folder names begin with it."""
@@ -31,10 +44,42 @@ class RenderedSet(ABC):
     parts: ClassVar[tuple[str, ...]]
     """The folders in the set's folder, which hold all of its files."""
 
+    revision: ClassVar[int]
+    """Raised by one whenever its renderer gives other images."""
+
+    num_train: int
+    num_val: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Checks the numbers.
+
+        Raises:
+            BranchworkError: If one is too small.
+        """
+        problems = [
+            Problem(
+                where=f"{self.task}.{option}",
+                rule=f"the option must be at least {smallest}",
+                got=str(getattr(self, option)),
+                do=f"use {smallest} or more",
+            )
+            for option, smallest in (("num_train", 1), ("num_val", 1), ("seed", 0))
+            if getattr(self, option) < smallest
+        ]
+        if problems:
+            raise BranchworkError(problems)
+
     @property
-    @abstractmethod
     def folder_name(self) -> str:
         """Name of the data set's folder, another one for every other set of files."""
+        numbers = f"{self.num_train}-{self.num_val}-seed{self.seed}"
+        return f"{self.task}-{numbers}-r{self.revision}"
+
+    @property
+    def splits(self) -> tuple[tuple[str, int], ...]:
+        """Every split with its number of images; its place is the stream of its randomness."""
+        return tuple(zip(SPLITS, (self.num_train, self.num_val), strict=True))
 
     @abstractmethod
     def render(self, folder: Path) -> None:
@@ -48,7 +93,7 @@ class RenderedSet(ABC):
         """
 
 
-def cache_folder() -> Path:
+def _cache_folder() -> Path:
     """Returns where Branchwork keeps what it can make again: ``BRANCHWORK_CACHE``, if set."""
     named = os.environ.get(_CACHE_VARIABLE)
     return Path(named) if named else Path.home() / ".cache" / "branchwork"
@@ -95,7 +140,32 @@ def ensure_rendered(which: RenderedSet, parent: Path) -> Path:
     return folder
 
 
-def version_of(folder: Path) -> int:
+def open_rendered(which: RenderedSet, data: Path | None, read: Callable[[Path], Opened]) -> Opened:
+    """Opens a split of a data set, rendering the set on first use.
+
+    Args:
+        which: The data set.
+        data: The folder to keep it in; None for the cache folder.
+        read: Opens the split in the set's folder.
+
+    Raises:
+        DataError: If the folder cannot be written.
+    """
+    folder = ensure_rendered(which, _cache_folder() if data is None else data)
+    version = _version_of(folder)
+    try:
+        opened = read(folder)
+    except DataError:
+        pass
+    else:
+        if not opened.skipped:
+            return opened
+    # All the bytes are there, but not as they were written.
+    _distrust(folder, version)
+    return read(ensure_rendered(which, folder.parent))
+
+
+def _version_of(folder: Path) -> int:
     """Returns a number that changes when the data set is rendered anew; 0 if it is not there."""
     try:
         return (folder / _DONE).stat().st_mtime_ns
@@ -103,7 +173,7 @@ def version_of(folder: Path) -> int:
         return 0
 
 
-def distrust(folder: Path, version: int) -> None:
+def _distrust(folder: Path, version: int) -> None:
     """Marks a data set as not whole, unless it was rendered anew since its version was read.
 
     Raises:
@@ -111,7 +181,7 @@ def distrust(folder: Path, version: int) -> None:
     """
     try:
         with FileLock(folder.parent / f".{folder.name}.lock"):
-            if version_of(folder) == version:
+            if _version_of(folder) == version:
                 (folder / _DONE).unlink(missing_ok=True)
     except OSError as error:
         raise DataError(

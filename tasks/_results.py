@@ -41,9 +41,10 @@ class ImageResults(ABC):
         return len(self.image_names)
 
     @property
-    @abstractmethod
     def metrics(self) -> dict[str, float]:
         """Every metric under equal weights; fractions from 0 to 1, NaN where undefined."""
+        ones = np.ones((1, self.num_images))
+        return {name: float(self.score(ones, name)[0]) for name in self.metric_names}
 
     @abstractmethod
     def score(self, image_weights: npt.ArrayLike, metric: str = "") -> FloatArray:

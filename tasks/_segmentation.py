@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from blocks import BranchworkError, DataError, ImageSize, Problem
 
 from ._batch import Batch
-from ._frames import FrameVariation
 from ._label_files import (
     LabelImage,
     check_label_folder,
@@ -27,7 +26,7 @@ from ._label_files import (
     read_labels,
 )
 from ._label_sets import IGNORED, LabelSet
-from ._segmentation_data import Inference, SegmentationData, Shown
+from ._segmentation_data import SegmentationData, Shown
 from ._segmentation_results import SegmentationResults, count_pixels
 from ._task import TaskData
 
@@ -362,23 +361,3 @@ def _unwritable(path: Path, error: OSError) -> BranchworkError:
             do="name another one",
         )
     )
-
-
-def segmentation_evaluation(
-    *, inference: Inference, flip_test: bool, variation: FrameVariation, loss: str
-) -> dict[str, Any]:
-    """Returns the settings under which two scores of a segmentation task may be compared."""
-    return {
-        "metric": "mIoU",
-        "pixels": "original",
-        "inference": inference,
-        "flip_test": flip_test,
-        "upsampling": "bilinear, corners not aligned",
-        "loss": loss,
-        "augmentation": {
-            "scale": [variation.smallest_scale, variation.largest_scale],
-            "mirror_probability": variation.mirror_probability,
-            "contrast": variation.contrast,
-            "brightness": variation.brightness,
-        },
-    }

@@ -26,7 +26,8 @@ class SegmentationResults(ImageResults):
     Pixels whose true id is no class count for nothing. Of the others, a class's IoU is
     TP / (TP + FP + FN), over the pixels of all images; a pixel that is predicted as something
     that is no class is missed. Means skip classes that occur neither in the labels nor in the
-    predictions (``mAcc``: in the labels), as the official script of Cityscapes does.
+    predictions (``mAcc``: in the labels), as the official script of Cityscapes does. ``mAcc`` is
+    the mean over classes of the pixels that were found, ``aAcc`` the share of all pixels.
 
     Attributes:
         names: The images, in the order of the weights.
@@ -45,12 +46,6 @@ class SegmentationResults(ImageResults):
     def image_names(self) -> tuple[str, ...]:
         """The images' names, sorted."""
         return self.names
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """mIoU, mAcc (mean over classes of the pixels found) and aAcc (of all pixels)."""
-        ones = np.ones((1, self.num_images))
-        return {name: float(self.score(ones, name)[0]) for name in METRICS}
 
     def score(self, image_weights: npt.ArrayLike, metric: str = "") -> FloatArray:
         """Returns a metric under each row of image weights; see ``ImageResults.score``."""

@@ -9,37 +9,19 @@ from itertools import count, islice
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
-
+from ._drawing import encode_picture
 from ._outputs import COCO_JOINTS
 from ._rendered_sets import SPLITS, RenderedSet
 from ._synthetic_scenes import IMAGE_SIZE, RENDERER_REVISION, Sample, render_chunk
 
-_JPEG_QUALITY = 92
-
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticSet(RenderedSet):
-    """Which synthetic data set: equal ones have equal images wherever they are rendered.
-
-    Attributes:
-        num_train: Number of people to learn from.
-        num_val: Number of people to be scored on.
-        seed: Seed of everything random.
-    """
+    """Which set of synthetic people, one an image."""
 
     task: ClassVar[str] = "synthetic_keypoints"
     parts: ClassVar[tuple[str, ...]] = ("annotations", *SPLITS)
-
-    num_train: int
-    num_val: int
-    seed: int
-
-    @property
-    def folder_name(self) -> str:
-        """Name of the data set's folder."""
-        numbers = f"{self.num_train}-{self.num_val}-seed{self.seed}"
-        return f"{self.task}-{numbers}-r{RENDERER_REVISION}"
+    revision: ClassVar[int] = RENDERER_REVISION
 
     def render(self, folder: Path) -> None:
         """Writes annotations and images."""
@@ -48,14 +30,12 @@ class SyntheticSet(RenderedSet):
 
 def _render(which: SyntheticSet, folder: Path) -> None:
     (folder / "annotations").mkdir()
-    for stream, (split, num) in enumerate(
-        zip(SPLITS, (which.num_train, which.num_val), strict=True)
-    ):
+    for stream, (split, num) in enumerate(which.splits):
         (folder / split).mkdir()
         images, annotations = [], []
         for number, sample in enumerate(islice(_samples(which.seed, stream), num), start=1):
             name = f"{number:06d}.jpg"
-            _write(folder / split / name, sample)
+            (folder / split / name).write_bytes(encode_picture(sample.image, ".jpg"))
             images.append(
                 {
                     "id": number,
@@ -82,10 +62,3 @@ def _render(which: SyntheticSet, folder: Path) -> None:
 def _samples(seed: int, stream: int) -> Iterator[Sample]:
     for chunk in count():
         yield from render_chunk(seed, stream, chunk)
-
-
-def _write(path: Path, sample: Sample) -> None:
-    pixels = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
-    done, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    assert done
-    path.write_bytes(content.tobytes())

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from torch import Tensor, nn
 
-from blocks import BranchworkError, ImageSize, Problem, Registry, did_you_mean
+from blocks import BranchworkError, DataError, ImageSize, Problem, Registry, did_you_mean
 
 from ._batch import Batch, Item
 from ._diagnosis import Diagnosis
@@ -68,6 +68,12 @@ class TaskData(ABC):
 class Task(ABC):
     """What a network is for: data, targets, loss, decoding and metric. Its fields are options."""
 
+    name: ClassVar[str]
+    """Its registered name."""
+
+    outputs: ClassVar[tuple[str, ...]]
+    """What its networks put out: the names of key points or classes, in order."""
+
     metric: ClassVar[str]
     """The metric by which networks are compared, a key of ``ImageResults.metrics``."""
 
@@ -75,7 +81,7 @@ class Task(ABC):
     """The per-image results that ``score`` gives."""
 
     default_input: ClassVar[ImageSize]
-    """The input size where the user names none."""
+    """The input size where the user names none: that at which networks are usually compared."""
 
     stride: ClassVar[int | None] = 4
     """Stride that the network's output must have; None if the task takes any."""
@@ -87,9 +93,9 @@ class Task(ABC):
     """How the names of files of predictions may end; none where predictions are a folder."""
 
     @property
-    @abstractmethod
     def num_outputs(self) -> int:
         """Number of channels that the network puts out."""
+        return len(self.outputs)
 
     @abstractmethod
     def open(self, data: Path | None, split: Role, size: ImageSize) -> TaskData:
@@ -269,7 +275,7 @@ def register_task(
     """Registers a task.
 
     Args:
-        name: What study files call it; ``OUTPUT_NAMES`` names its outputs.
+        name: What study files call it.
         revision: Raised by one whenever its numerics change.
         aliases: Other names under which users may write it.
     """
@@ -277,13 +283,14 @@ def register_task(
 
     def decorate(cls: type[T]) -> type[T]:
         file(cls)
+        cls.name = name
         return cls
 
     return decorate
 
 
-def trainable_task(name: str) -> type[Task]:
-    """Returns the class of a task that a network can be trained for.
+def find_task(name: str) -> type[Task]:
+    """Returns the class of a task.
 
     Raises:
         BranchworkError: If no task has the name.
@@ -293,11 +300,29 @@ def trainable_task(name: str) -> type[Task]:
     raise BranchworkError(
         Problem(
             where="task",
-            rule="a network can be trained only for a task whose data Branchwork reads",
-            got=f"{name!r}, unknown",
+            rule="a task must be a known one",
+            got=repr(name),
             do=did_you_mean(name, [entry.name for entry in TASKS]),
         )
     )
+
+
+def data_folder(data: Path | None, task: str) -> Path:
+    """Returns the data folder of a task that brings no data of its own.
+
+    Raises:
+        DataError: If none was given.
+    """
+    if data is None:
+        raise DataError(
+            Problem(
+                where=task,
+                rule="the task needs a data folder",
+                got="none",
+                do="give one with --data",
+            )
+        )
+    return data
 
 
 def make_task(cls: type[Task], options: Mapping[str, Any], where: str) -> Task:

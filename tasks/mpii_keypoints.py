@@ -8,28 +8,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from torch import Tensor, nn
 
 from blocks import DataError, ImageSize, Problem
 
 from ._augmentation import Augmentation
-from ._batch import Batch
 from ._crops import Crop
 from ._diagnosis import Diagnosis
-from ._drawing import draw_people
-from ._heatmaps import Decoding
-from ._images import ByteImage, ImageFile
-from ._keypoint_pictures import open_people_in_pictures, people_of_picture
-from ._keypoints import (
-    KeypointData,
-    Subject,
-    check_decoding,
-    folder_of,
-    joints_mse,
-    keypoint_evaluation,
-    mirrored_joints,
-    predict_keypoints,
-)
+from ._images import ImageFile
+from ._keypoint_task import KeypointTask
+from ._keypoints import KeypointData, Subject
 from ._mpii_errors import diagnose_points
 from ._mpii_files import (
     MpiiSplit,
@@ -39,16 +26,11 @@ from ._mpii_files import (
     read_truth_beside,
     write_points,
 )
-from ._outputs import MPII_JOINTS, num_outputs_of
+from ._outputs import MPII_JOINTS
 from ._pck import PckResults, PckTruth, score_points
-from ._pictures import Picture
 from ._results import FloatArray, ImageResults
-from ._skeletons import MPII_SKELETON
-from ._task import Role, Task, TaskData, register_task
-
-_NAME = "mpii_keypoints"
-_AUGMENTATION = Augmentation(scale=0.25, rotation_deg=30.0)
-_MIRRORED = mirrored_joints(MPII_JOINTS)
+from ._skeletons import MPII_SKELETON, Skeleton
+from ._task import Role, TaskData, data_folder, register_task
 
 # HRNet's way from MPII's annotations to boxes: the scale is in units of 200 pixels, the centre
 # lies a little too high, and the box is grown by a quarter.
@@ -59,9 +41,9 @@ _GROWTH = 1.25
 _FIRST_PIXEL = 1.0
 
 
-@register_task(_NAME)
+@register_task("mpii_keypoints")
 @dataclass(frozen=True, kw_only=True)
-class MpiiKeypoints(Task):
+class MpiiKeypoints(KeypointTask):
     """Single people of MPII Human Pose (Andriluka et al., CVPR 2014), scored by PCKh.
 
     The data folder has HRNet's layout: ``annot/train.json``, ``annot/valid.json``,
@@ -71,32 +53,18 @@ class MpiiKeypoints(Task):
     Attributes:
         train_split: The split to learn from.
         val_split: The split to be scored on; needs its ``gt_SPLIT.mat``.
-        flip_test: Whether predictions average the image and its mirror image.
-        decoding: ``quarter_offset`` (HRNet's) or ``dark``.
     """
 
+    outputs: ClassVar[tuple[str, ...]] = MPII_JOINTS
     metric: ClassVar[str] = PckResults.headline
     results: ClassVar[type[ImageResults]] = PckResults
     prediction_suffixes: ClassVar[tuple[str, ...]] = (".npz", ".mat")
     default_input: ClassVar[ImageSize] = ImageSize(256, 256)
+    skeleton: ClassVar[Skeleton] = MPII_SKELETON
+    augmentation: ClassVar[Augmentation] = Augmentation(scale=0.25, rotation_deg=30.0)
 
     train_split: str = "train"
     val_split: str = "valid"
-    flip_test: bool = True
-    decoding: Decoding = "quarter_offset"
-
-    def __post_init__(self) -> None:
-        """Checks the options.
-
-        Raises:
-            BranchworkError: If there is no such decoding.
-        """
-        check_decoding(_NAME, self.decoding)
-
-    @property
-    def num_outputs(self) -> int:
-        """16: MPII's key points."""
-        return num_outputs_of(_NAME)
 
     def open(self, data: Path | None, split: Role, size: ImageSize) -> TaskData:
         """Opens one split.
@@ -107,7 +75,7 @@ class MpiiKeypoints(Task):
             BranchworkError: If the size is not a multiple of 4.
         """
         people = read_mpii_split(
-            folder_of(data, _NAME), self.train_split if split == "train" else self.val_split
+            data_folder(data, self.name), self.train_split if split == "train" else self.val_split
         )
         truth = None
         content = [people.split.encode(), people.content]
@@ -117,29 +85,15 @@ class MpiiKeypoints(Task):
             content.append(path.read_bytes())
         images, subjects = _subjects(people, size)
         return KeypointData(
-            name=f"{_NAME} {people.split}",
+            name=f"{self.name} {people.split}",
             where=people.path,
             content=content,
             images=images,
             subjects=subjects,
             joints=MPII_JOINTS,
             size=size,
-            augmentation=_AUGMENTATION,
+            augmentation=self.augmentation,
             truth=truth,
-        )
-
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Returns half the squared error of the heat maps, a mean over everything."""
-        return joints_mse(outputs, batch)
-
-    def predict(self, module: nn.Module, batch: Batch) -> list[dict[str, Any]]:
-        """Returns one prediction a person: pixels from 0, and its row as ``annotation_id``."""
-        return predict_keypoints(
-            module,
-            batch,
-            flip_test=self.flip_test,
-            decoding=self.decoding,
-            mirrored=_MIRRORED,
         )
 
     def score(self, data: TaskData, predictions: Sequence[dict[str, Any]]) -> ImageResults:
@@ -212,32 +166,9 @@ class MpiiKeypoints(Task):
         truth = read_truth_beside(annotations, self.val_split)
         return diagnose_points(truth, read_points(predictions, truth))
 
-    def open_pictures(self, pictures: Sequence[Picture], size: ImageSize) -> TaskData:
-        """Opens the people in pictures, in their boxes as they are.
-
-        Raises:
-            DataError: If no image can be read.
-            BranchworkError: If the size is not a multiple of 4.
-        """
-        return open_people_in_pictures(pictures, size, MPII_JOINTS)
-
-    def overlay(self, pixels: ByteImage, predictions: Sequence[dict[str, Any]]) -> ByteImage:
-        """Draws people's skeletons: their left blue, their right orange."""
-        return draw_people(pixels, predictions, MPII_SKELETON)
-
-    def keep(
-        self, picture: Picture, predictions: Sequence[dict[str, Any]], folder: Path
-    ) -> list[dict[str, Any]]:
-        """Returns the people of a picture in COCO's results form."""
-        del folder
-        return people_of_picture(picture, predictions)
-
     def evaluation(self) -> dict[str, Any]:
         """Returns what must be equal for scores to be comparable."""
-        settings = keypoint_evaluation(
-            flip_test=self.flip_test, augmentation=_AUGMENTATION, decoding=self.decoding
-        )
-        return settings | {"metric": self.metric, "similarity": "head size"}
+        return super().evaluation() | {"similarity": "head size"}
 
 
 def _subjects(split: MpiiSplit, size: ImageSize) -> tuple[Mapping[int, ImageFile], list[Subject]]:

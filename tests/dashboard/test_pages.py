@@ -25,7 +25,7 @@ from blocks import SLOTS, ImageSize, Slot
 from dashboard.catalogue_page import BLOCKS_VARIABLE, TASK_INPUTS, TASK_OUTPUTS
 from dashboard.reading import RUNS_VARIABLE
 from networks import lite_hrnet_18, spec_to_dict
-from tasks import default_input_of, num_outputs_of
+from tasks import find_task
 
 BLOCK_FILE = '''
 from dataclasses import dataclass
@@ -340,8 +340,8 @@ def test_presets_are_counted_for_the_chosen_task():
 
 
 def test_outputs_of_tasks_are_those_of_the_tasks():
-    assert {name: num_outputs_of(name) for name in TASK_OUTPUTS} == TASK_OUTPUTS
-    assert {name: default_input_of(name) for name in TASK_INPUTS} == TASK_INPUTS
+    assert {name: len(find_task(name).outputs) for name in TASK_OUTPUTS} == TASK_OUTPUTS
+    assert {name: find_task(name).default_input for name in TASK_INPUTS} == TASK_INPUTS
     assert set(TASK_INPUTS) == set(TASK_OUTPUTS)
 
 

@@ -12,15 +12,13 @@ import torch
 from coco_folder import annotation_file, person, read, rewrite, write_split
 from PIL import Image
 
-from blocks import BranchworkError, DataError, ImageSize
+from blocks import BranchworkError, DataError, ImageSize, check_image_size
 from tasks import (
     TASKS,
     CocoKeypoints,
     SyntheticKeypoints,
-    default_input_of,
+    find_task,
     make_task,
-    num_outputs_of,
-    trainable_task,
 )
 from tasks import _images as images_module
 
@@ -340,13 +338,13 @@ def test_options_of_the_synthetic_people_are_checked(option):
 
 
 def test_a_task_that_cannot_be_trained_is_one_line():
-    assert trainable_task("coco_keypoints") is CocoKeypoints
+    assert find_task("coco_keypoints") is CocoKeypoints
     with pytest.raises(BranchworkError, match="did you mean 'coco_keypoints'"):
-        trainable_task("coco_keypoint")
+        find_task("coco_keypoint")
     names = ("coco_keypoints", "mpii_keypoints", "cityscapes", "camvid")
-    assert [num_outputs_of(name) for name in names] == [17, 16, 19, 11]
+    assert [find_task(name)().num_outputs for name in names] == [17, 16, 19, 11]
     with pytest.raises(BranchworkError, match="did you mean 'camvid'"):
-        num_outputs_of("camvids")
+        find_task("camvids")
 
 
 def test_evaluation_settings_are_plain_data_and_tell_protocols_apart():
@@ -367,14 +365,17 @@ def test_options_of_a_task_are_made_from_what_a_user_writes():
     with pytest.raises(BranchworkError) as caught:
         make_task(CocoKeypoints, {"val_splits": "val", "flip_test": 1}, "task.")
     first, second = str(caught.value).splitlines()
-    assert first.startswith("task.val_splits: the task has the options train_split, val_split")
+    assert first.startswith(
+        "task.val_splits: the task has the options flip_test, decoding, train_split, val_split"
+    )
     assert first.endswith("did you mean 'val_split'?")
     assert second.startswith("task.flip_test: the option is of the kind of true, got 1;")
 
 
-def test_tasks_and_the_table_of_tasks_agree():
+def test_every_task_says_what_its_networks_put_out_and_look_at():
     for entry in TASKS:
-        assert entry.cls.default_input == default_input_of(entry.name)
-        assert entry.cls().num_outputs == num_outputs_of(entry.name)
-    with pytest.raises(BranchworkError, match="did you mean 'camvid'"):
-        default_input_of("camvids")
+        task = entry.cls()
+        assert task.name == entry.name
+        assert task.num_outputs == len(set(task.outputs)) > 1
+        assert task.metric in task.results.metric_names
+        check_image_size("input", task.default_input, 32)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tasks._keypoint_errors import ERRORS, diagnose
-from tasks._keypoints import MIRRORED_JOINTS
+from tasks._keypoints import mirrored_joints
 from tasks._oks import COCO_SIGMAS
 from tasks._outputs import COCO_JOINTS
 
@@ -45,7 +45,9 @@ def _points(person):
 
 
 def _diagnose(people, made):
-    return diagnose(people, made, joints=COCO_JOINTS, mirrored=MIRRORED_JOINTS, sigmas=COCO_SIGMAS)
+    return diagnose(
+        people, made, joints=COCO_JOINTS, mirrored=mirrored_joints(COCO_JOINTS), sigmas=COCO_SIGMAS
+    )
 
 
 def _distance_px(similarity, joint, area=10_000.0):

@@ -14,8 +14,11 @@ from blocks import BranchworkError, ImageSize
 from tasks import CocoKeypoints, collate
 from tasks._crops import apply_affine
 from tasks._heatmaps import decode
-from tasks._keypoints import MIRRORED_JOINTS, KeypointData, heat_maps
+from tasks._keypoint_predictions import heat_maps
+from tasks._keypoints import KeypointData, mirrored_joints
 from tasks._outputs import COCO_JOINTS
+
+MIRRORED_JOINTS = mirrored_joints(COCO_JOINTS)
 
 SETS = {
     "coco_mini train": ("data/coco_mini", "train2017", 143),
@@ -133,8 +136,8 @@ def test_the_flip_test_of_a_symmetric_network_finds_what_one_pass_finds(tmp_path
             maps = batch.target[:, list(MIRRORED_JOINTS)]
             return torch.cat([maps[..., 1:], maps[..., -1:]], dim=3).flip(3)
 
-    single = heat_maps(Oracle(), batch.image, flip_test=False)
-    both = heat_maps(Oracle(), batch.image, flip_test=True)
+    single = heat_maps(Oracle(), batch.image, flip_test=False, mirrored=MIRRORED_JOINTS)
+    both = heat_maps(Oracle(), batch.image, flip_test=True, mirrored=MIRRORED_JOINTS)
     assert torch.equal(single, batch.target)
     assert torch.allclose(both[..., 1:], single[..., 1:], atol=1e-6)
 

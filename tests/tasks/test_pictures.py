@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks import OUTPUT_NAMES
+from tasks import find_task
 from tasks._drawing import draw_classes, draw_legend, draw_people
 from tasks._label_files import encode_labels
 from tasks._label_sets import enumerated
@@ -33,7 +33,7 @@ def test_limbs_join_every_key_point_to_all_others(skeleton):
     ],
 )
 def test_every_class_has_a_colour_of_its_own(task, palette):
-    assert tuple(palette) == OUTPUT_NAMES[task]
+    assert tuple(palette) == find_task(task).outputs
     assert len(set(palette.values())) == len(palette)
 
 
