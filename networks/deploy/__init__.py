@@ -1,0 +1,1 @@
+"""What is made of a network for deployment: graphs, rewriting, files for other runtimes."""
