@@ -1,4 +1,4 @@
-"""What a study found, in plain words that claim no more than the intervals allow."""
+"""What a study found, in plain words that claim no more than tests and intervals allow."""
 
 from __future__ import annotations
 
@@ -14,15 +14,33 @@ from analysis.comparing import (
     latency_under,
     protocols,
 )
+from analysis.image_results_store import ReadResults
+from analysis.permutation import LEVEL
 from analysis.records import Record, Score, Status
+from analysis.rivals import Rivals, find_rivals
 from analysis.tables import record_label
 
 
-def findings(records: Sequence[Record]) -> list[str]:
+def read_nothing(record: Record) -> None:
+    """Stands for a store without per-image results."""
+    del record
+
+
+def findings(
+    records: Sequence[Record],
+    read: ReadResults = read_nothing,
+    only: Comparable | None = None,
+) -> list[str]:
     """Returns sentences on records: how many, the best, the cheapest that is as good, the caveats.
 
-    Networks whose intervals overlap are said not to be told apart. Records under different
-    protocols or at different input sizes are spoken of apart.
+    Which networks cannot be told apart from the best is tested on the same images where per-image
+    results are stored, and told by overlapping intervals elsewhere; see ``analysis.rivals``.
+    Records under different protocols or at different input sizes are spoken of apart.
+
+    Args:
+        records: The records.
+        read: Gives the per-image results of a record.
+        only: The scores to speak of, where not of all.
     """
     if not records:
         return ["There are no records yet."]
@@ -30,9 +48,9 @@ def findings(records: Sequence[Record]) -> list[str]:
     groups = protocols(records)
     if not groups:
         sentences.append("No network has been scored, so nothing can be said of accuracy.")
-    for group in groups:
-        prefix = f"{group.label}: " if len(groups) > 1 else ""
-        sentences += [prefix + sentence for sentence in _of_group(group)]
+    for group in groups if only is None else [only]:
+        prefix = f"{group.label}: " if only is None and len(groups) > 1 else ""
+        sentences += [prefix + sentence for sentence in _of_group(group, read)]
     if len(groups) > 1:
         sentences.append(
             f"The scores stand under {len(groups)} combinations of protocol and input size, which "
@@ -51,7 +69,7 @@ def _counts(records: Sequence[Record]) -> str:
     return f"{len(records)} {noun}: {', '.join(parts)}{again}."
 
 
-def _of_group(group: Comparable) -> list[str]:
+def _of_group(group: Comparable, read: ReadResults) -> list[str]:
     scored = {
         record.reference: record.score
         for record in group.records
@@ -66,11 +84,14 @@ def _of_group(group: Comparable) -> list[str]:
     sentences = [
         f"Best by score: {record_label(best)} with {write_score(top)} {images}{_at_cost(best)}."
     ]
-    rivals = [r for r in originals if r is not best and _overlap(scored[r.reference], top)]
-    if len(originals) > 1:
-        sentences.append(_rivals(best, rivals, len(originals) - 1))
-        sentences += _cheapest(best, [best, *rivals], scored) if rivals else []
-        sentences += _fastest(best, [best, *rivals], scored)
+    others = [record for record in originals if record is not best]
+    if others:
+        found = find_rivals(best, others, read)
+        equal = [best, *found.equal]
+        sentences += _tested(found, originals)
+        sentences += _by_interval(best, found)
+        sentences += _cheapest(best, equal, scored) if found.equal else []
+        sentences += _fastest(best, equal, scored)
     sentences.append(f"Every interval is a {INTERVAL_MEANING}{_replicates(originals, scored)}.")
     return sentences
 
@@ -81,23 +102,50 @@ def _at_cost(record: Record) -> str:
     return f", at {record.cost.macs / 1e6:,.1f} M MACs and {record.cost.params / 1e6:.2f} M params"
 
 
-def _overlap(first: Score, second: Score) -> bool:
-    return first.low <= second.high and second.low <= first.high
-
-
-def _rivals(best: Record, rivals: Sequence[Record], num_others: int) -> str:
-    if not rivals:
-        return (
-            f"No other interval overlaps that of {record_label(best)}: it stands apart from "
-            f"the {num_others} other{'s' if num_others > 1 else ''} on these images."
-        )
-    verb = "cannot be told apart from it: its interval overlaps"
-    if len(rivals) > 1:
-        verb = "cannot be told apart from it: their intervals overlap"
-    return (
-        f"Of the {num_others} other{'s' if num_others > 1 else ''}, {len(rivals)} {verb} "
-        "(a paired comparison on the same images may still tell some apart)."
+def _tested(found: Rivals, originals: Sequence[Record]) -> list[str]:
+    """Says what paired tests gave, how they were made, and what they speak of."""
+    if not found.tested:
+        return []
+    num = len(found.tested)
+    equal = sum(record in found.equal for record in found.tested)
+    others = "the other" if num == 1 else f"the {num} others"
+    result = (
+        f"Of {others} tested against it on the same images, {equal} cannot be told apart from it"
     )
+    if not equal:
+        result = f"It is told apart from {others} tested against it on the same images"
+    swaps = f"{'all' if found.is_exact else 'random'} {found.num_swaps:,} swaps a pair"
+    adjusted = "" if num == 1 else f", p adjusted for all {found.num_pairs} pairs of them (Holm)"
+    sentences = [f"{result} (paired permutation test, {swaps}{adjusted}, level {LEVEL:.0%})."]
+    if found.left_out:
+        count = len(found.left_out)
+        left_out = "1 more, off the front or with a lower score, was"
+        if count > 1:
+            left_out = f"{count} more, off the front or with lower scores, were"
+        sentences[0] += f" {left_out} not tested."
+    once = len({record.spec_id for record in originals}) == len(originals)
+    why = "one seed each" if once else "branchwork compare takes all seeds of a network"
+    claim = "This is said of these trained networks, over images; not of their architectures"
+    return [*sentences, f"{claim}: {why}."]
+
+
+def _by_interval(best: Record, found: Rivals) -> list[str]:
+    """Says what intervals alone allow to say, where nothing better is known."""
+    if not found.by_interval:
+        return []
+    num = len(found.by_interval)
+    equal = sum(record in found.equal for record in found.by_interval)
+    others = f"the {num} other{'s' if num > 1 else ''}"
+    if found.tested:
+        others = f"{others} without per-image results"
+    sentence = f"No interval of {others} overlaps that of {record_label(best)}, which stands apart."
+    if equal:
+        whose = "their intervals overlap" if equal > 1 else "its interval overlaps"
+        sentence = (
+            f"Of {others}, {equal} cannot be told apart from it: {whose} (without per-image "
+            "results there is no paired test, which may still tell some apart)."
+        )
+    return [sentence]
 
 
 def _cheapest(best: Record, equals: Sequence[Record], scored: dict[str, Score]) -> list[str]:

@@ -9,19 +9,39 @@ from __future__ import annotations
 
 import uuid
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+from typing import Protocol as StructuralType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.permutation import Pairable
 from analysis.records import Record
 from analysis.store import RunStore
 from blocks import BranchworkError, Problem
 
 Arrays = Mapping[str, NDArray[Any]]
 """Named arrays of numbers or text."""
+
+P_co = TypeVar("P_co", bound=Pairable, covariant=True)
+
+
+class ResultsType(StructuralType[P_co]):
+    """The type of a task's per-image results, which only the task's package knows."""
+
+    def from_arrays(self, arrays: Arrays, /) -> P_co:
+        """Makes results from their arrays.
+
+        Raises:
+            KeyError: If an array is missing.
+        """
+        ...
+
+
+ReadResults = Callable[[Record], Pairable | None]
+"""Returns the per-image results of a record, None where there are none that can be read."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +102,41 @@ class ImageResultsStore:
                     do="restore the file, or train the network again",
                 )
             ) from None
+
+    def results(self, record: Record, kind: ResultsType[P_co]) -> P_co:
+        """Returns the per-image results of a record as its task weighs them.
+
+        Args:
+            record: A scored record.
+            kind: The type of its task's results.
+
+        Raises:
+            BranchworkError: If there are none, or if the file cannot be read or lacks a part.
+        """
+        arrays = self.read(record)
+        try:
+            return kind.from_arrays(arrays)
+        except KeyError as error:
+            raise BranchworkError(
+                Problem(
+                    where=record.reference,
+                    rule=f"per-image results hold everything that {record.task} is scored by",
+                    got=f"no array {error.args[0]!r}",
+                    do="train the network again",
+                )
+            ) from None
+
+    def reader(self, kind_of: Callable[[str], ResultsType[Pairable]]) -> ReadResults:
+        """Returns a function that reads what there is, for texts that can do without.
+
+        Args:
+            kind_of: Gives the type of results of a task's name.
+        """
+
+        def read(record: Record) -> Pairable | None:
+            try:
+                return self.results(record, kind_of(record.task))
+            except BranchworkError:
+                return None
+
+        return read

@@ -126,14 +126,66 @@ def compare_on_images(  # noqa: PLR0913 - the settings of a test
     Raises:
         ValueError: If the images are not the same.
     """
-    if first.image_names != second.image_names:
-        message = "paired results need the same images in the same order"
-        raise ValueError(message)
+    _check_paired(first, second)
     resampled: Resampled = resample_difference(
         first, second, metric=metric, seed=seed, num_resamples=num_resamples
     )
-    interval = resampled.interval
+    swapped = swap_results(
+        first, second, metric=metric, seed=seed, num_permutations=num_permutations
+    )
+    return ImageComparison(
+        metric=metric,
+        difference=resampled.interval,
+        p=swapped.p,
+        num_permutations=swapped.num_permutations,
+        is_exact=swapped.is_exact,
+        num_images=first.num_images,
+        critical=swapped.critical,
+        standard_error=resampled.standard_error,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swapped:
+    """What swapping two networks' results image by image gives; see ``ImageComparison``.
+
+    Attributes:
+        p: How often the difference is at least as large as the observed one.
+        num_permutations: Swaps behind ``p``, the observed one included.
+        is_exact: Whether these are all the swaps that there are.
+        critical: The difference from which on ``p`` is at most ``LEVEL``.
+    """
+
+    p: float
+    num_permutations: int
+    is_exact: bool
+    critical: float
+
+
+def swap_results(
+    first: Pairable,
+    second: Pairable,
+    *,
+    metric: str = "",
+    seed: int = 0,
+    num_permutations: int = NUM_PERMUTATIONS,
+) -> Swapped:
+    """Returns the permutation test of ``compare_on_images`` alone.
+
+    Args:
+        first: Per-image results of one network.
+        second: Results of the other on the same images in the same order.
+        metric: What to compare; "" for the task's headline.
+        seed: Seed of the permutations.
+        num_permutations: Most swaps to try.
+
+    Raises:
+        ValueError: If the images are not the same.
+    """
+    _check_paired(first, second)
     num_images = first.num_images
+    every = np.ones((1, num_images))
+    observed = abs(float((first.score(every, metric) - second.score(every, metric))[0]))
     is_exact = 2 ** (num_images - 1) <= num_permutations
     swaps = (
         _every_swap(num_images)
@@ -144,20 +196,22 @@ def compare_on_images(  # noqa: PLR0913 - the settings of a test
     under_null = np.concatenate([_differences(both, chunk, metric) for chunk in swaps])
     if not is_exact:
         # The observed order is one of the permutations, so p is never 0.
-        under_null = np.append(under_null, abs(interval.value))
+        under_null = np.append(under_null, observed)
     # What is undefined under a swap speaks for neither side: it counts against a difference.
-    extreme = np.isnan(under_null) | (under_null >= abs(interval.value) - _ROUNDING)
+    extreme = np.isnan(under_null) | (under_null >= observed - _ROUNDING)
     defined = under_null[~np.isnan(under_null)]
-    return ImageComparison(
-        metric=metric,
-        difference=interval,
+    return Swapped(
         p=float(extreme.mean()),
         num_permutations=len(under_null),
         is_exact=is_exact,
-        num_images=num_images,
         critical=_critical(defined),
-        standard_error=resampled.standard_error,
     )
+
+
+def _check_paired(first: Pairable, second: Pairable) -> None:
+    if first.image_names != second.image_names:
+        message = "paired results need the same images in the same order"
+        raise ValueError(message)
 
 
 def _critical(under_null: NDArray[np.float64]) -> float:

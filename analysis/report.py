@@ -19,8 +19,9 @@ from analysis.figures import (
     published_figure,
     tradeoff_figure,
 )
-from analysis.findings import findings
+from analysis.findings import findings, read_nothing
 from analysis.html_page import html_list, html_page, html_table
+from analysis.image_results_store import ReadResults
 from analysis.published import CAVEAT, MARK, published_protocols
 from analysis.records import Record, Status
 from analysis.store import RunStore
@@ -30,13 +31,16 @@ from blocks import Problem, StudyError
 _MAX_DRAWN = 6
 
 
-def write_study_report(store: RunStore, study: str, path: Path) -> Path:
+def write_study_report(
+    store: RunStore, study: str, path: Path, read: ReadResults = read_nothing
+) -> Path:
     """Writes a study's report.
 
     Args:
         store: The run store.
         study: The study's name.
         path: The page to write; an existing one is replaced.
+        read: Gives the per-image results of a record.
 
     Returns:
         The page.
@@ -56,24 +60,31 @@ def write_study_report(store: RunStore, study: str, path: Path) -> Path:
             )
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(study_report(study, loaded.records, loaded.broken), encoding="utf-8")
+    text = study_report(study, loaded.records, loaded.broken, read)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
-def study_report(study: str, records: Sequence[Record], broken: Sequence[str] = ()) -> str:
+def study_report(
+    study: str,
+    records: Sequence[Record],
+    broken: Sequence[str] = (),
+    read: ReadResults = read_nothing,
+) -> str:
     """Returns a study's report as HTML.
 
     Args:
         study: The study's name.
         records: Its records.
         broken: Lines on files that could not be read.
+        read: Gives the per-image results of a record.
     """
     groups = protocols(records)
     parts = [
         f"<h1>Study {escape(study)}</h1>",
         f'<p class="sub">{escape(_subtitle(records))}</p>',
         "<h2>What was found</h2>",
-        html_list(findings(records), "found"),
+        html_list(findings(records, read), "found"),
         *(_group(group) for group in groups),
         *(_published(task) for task in _tasks(records)),
         _all_records(records, broken),

@@ -9,20 +9,25 @@ import numpy as np
 from analysis.permutation import LEVEL
 
 
-def adjust(p_values: Sequence[float]) -> tuple[float, ...]:
+def adjust(p_values: Sequence[float], num_more: int = 0) -> tuple[float, ...]:
     """Returns p values adjusted for being several (Holm 1979); NaN stays NaN.
 
     With these, the chance of any false difference among all pairs is at most the level.
 
     >>> [round(p, 3) for p in adjust([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
+
+    Args:
+        p_values: The p values.
+        num_more: How many further tests might have been made instead, where these were chosen
+            by their results.
     """
     values = np.asarray(p_values, dtype=np.float64)
     adjusted = values.copy()
     order = [index for index in np.argsort(values) if not np.isnan(values[index])]
     largest = 0.0
     for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * values[index]))
+        largest = max(largest, min(1.0, (len(order) + num_more - rank) * values[index]))
         adjusted[index] = largest
     return tuple(adjusted.tolist())
 

@@ -118,9 +118,7 @@ def _of_records(names: Sequence[str], task: str | None, metric: str, store: RunS
     cls = find_task(group.protocol.task)
     kept = ImageResultsStore(store)
     if all(len(runs) == 1 for runs in found.values()):
-        results = {
-            name: cls.results.from_arrays(kept.read(runs[0])) for name, runs in found.items()
-        }
+        results = {name: kept.results(runs[0], cls.results) for name, runs in found.items()}
         metric = _metric(cls, metric, next(iter(results.values())))
         _check_defined(results, metric)
         return Compared(

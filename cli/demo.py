@@ -38,10 +38,12 @@ def demo(
     started = time.monotonic()
     store = open_store(runs, blocks)
     from analysis.findings import findings
+    from analysis.image_results_store import ImageResultsStore
     from analysis.published_recounts import recount_published
     from analysis.report import write_study_report
     from cli.output import out as console_of
     from cli.published import print_published
+    from tasks import results_type
 
     console = console_of()
     console.rule("1. What the presets cost, and what papers print", align="left")
@@ -54,9 +56,10 @@ def demo(
     console.rule("3. Latency of the front on this machine", align="left")
     _print_front(records)
 
-    path = write_study_report(store, name, out)
+    read = ImageResultsStore(store).reader(results_type)
+    path = write_study_report(store, name, out, read)
     console.rule("4. What was found", align="left")
-    for sentence in findings(records):
+    for sentence in findings(records, read):
         console.print(f"- {sentence}", markup=False)
     console.print(
         f"\nThe report with plots: {path} (open it in a browser)\n"

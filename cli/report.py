@@ -26,8 +26,11 @@ def report(
         branchwork report demo --out demo.html
     """
     store = open_store(runs, blocks)
+    from analysis.image_results_store import ImageResultsStore
     from analysis.report import write_study_report
     from cli.output import say
+    from tasks import results_type
 
-    path = write_study_report(store, study, out or Path(f"{study}.html"))
+    read = ImageResultsStore(store).reader(results_type)
+    path = write_study_report(store, study, out or Path(f"{study}.html"), read)
     say(f"wrote {path}")

@@ -17,12 +17,12 @@ from analysis.comparing import (
     protocols,
 )
 from analysis.conventions import CONVENTIONS
-from analysis.findings import findings
 from analysis.published import CAVEAT, MARK, protocol_label, published_protocols
 from analysis.records import Record
 from analysis.store import Loaded, RunStore
 from analysis.tables import record_label, records_table
 from dashboard.charts import tradeoff_chart
+from dashboard.paired_results import found_in
 from dashboard.published_page import published_rows, show_published_chart
 from dashboard.reading import newest_studies, read_records, run_store, search_settings
 from dashboard.record_view import show_record
@@ -48,7 +48,8 @@ def show_study() -> None:
     assert study is not None
     loaded = read_records(store, study)
     group = _choose_group(study, protocols(loaded.records), menus[1])
-    _show_findings(loaded.records, group, search_settings(store, study))
+    with st.container(border=True, key="findings"):
+        _show_findings(found_in(store, loaded.records, group), search_settings(store, study))
     if not loaded.records:
         _show_broken(loaded)
         return
@@ -104,16 +105,11 @@ def _count(group: Comparable) -> str:
     return f"{num} score{'' if num == 1 else 's'}"
 
 
-def _show_findings(records: Sequence[Record], group: Comparable | None, settings: str) -> None:
-    """Writes down what was found under the chosen protocol, and how much there is beside it."""
-    sentences = findings(records)
-    if group is not None and len(protocols(records)) > 1:
-        counts, caveat = sentences[0], sentences[-1]
-        sentences = [counts, *findings(group.records)[1:], caveat]
-    with st.container(border=True, key="findings"):
-        st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences))
-        if settings:
-            st.caption(plain(f"A search: {settings}."))
+def _show_findings(sentences: Sequence[str], settings: str) -> None:
+    """Writes down what was found, and how it was searched for."""
+    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences))
+    if settings:
+        st.caption(plain(f"A search: {settings}."))
 
 
 def _show_tradeoff(

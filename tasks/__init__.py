@@ -7,7 +7,7 @@ from ._images import ImageFile
 from ._picture_boxes import PictureBoxes, read_picture_boxes
 from ._pictures import PersonBox, Picture
 from ._results import Arrays, ImageResults
-from ._task import TASKS, Role, Task, TaskData, find_task, make_task, register_task
+from ._task import TASKS, Role, Task, TaskData, find_task, make_task, register_task, results_type
 from .camvid import CamVid
 from .cityscapes import Cityscapes
 from .coco_keypoints import CocoKeypoints
@@ -43,4 +43,5 @@ __all__ = [
     "make_task",
     "read_picture_boxes",
     "register_task",
+    "results_type",
 ]

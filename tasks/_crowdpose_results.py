@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from ._oks import KeypointResults
+from ._oks import PCK, KeypointResults
 from ._results import Arrays, FloatArray, ImageResults, checked_weights
 
 _COCO_NAMES: Mapping[str, str] = {
@@ -37,7 +37,7 @@ class CrowdPoseResults(ImageResults):
     """
 
     headline: ClassVar[str] = "AP_all"
-    metric_names: ClassVar[tuple[str, ...]] = (*_COCO_NAMES, *_CROWDING)
+    metric_names: ClassVar[tuple[str, ...]] = (*_COCO_NAMES, *_CROWDING, PCK)
 
     keypoints: KeypointResults
     crowding: FloatArray
@@ -56,6 +56,8 @@ class CrowdPoseResults(ImageResults):
         """Returns a metric under each row of image weights; see ``ImageResults.score``."""
         weights = checked_weights(image_weights, self.num_images)
         metric = metric or self.headline
+        if metric == PCK:
+            return self.keypoints.score(weights, PCK)
         if metric in _COCO_NAMES:
             return self.keypoints.score(weights, _COCO_NAMES[metric])
         low, high = _CROWDING[metric]
@@ -71,7 +73,7 @@ class CrowdPoseResults(ImageResults):
         )
 
     def report(self) -> dict[str, Any]:
-        """Returns the nine numbers of CrowdPose, the last three to 4 digits as its evaluator's."""
+        """Returns the nine numbers of CrowdPose, three to 4 digits as its evaluator's, and PCK."""
         metrics = self.metrics
         return metrics | {name: round(metrics[name], _DIGITS) for name in _CROWDING}
 

@@ -13,10 +13,11 @@ import numpy.typing as npt
 from blocks import DataError, Problem
 
 from ._average_precision import Ranking
-from ._keypoint_arrays import NOBODY, Detections, IntArray, People, begins_with_box
+from ._keypoint_arrays import Detections, IntArray, People, begins_with_box
 from ._oks_matching import AREAS_PX, match
 from ._oks_similarity import COCO_SIGMAS, COCO_SIMILARITY, Similarity, keypoint_similarity
-from ._results import Arrays, FloatArray, ImageResults, checked_weights
+from ._own_predictions import NEAR, own_predictions
+from ._results import Arrays, FloatArray, ImageResults, checked_weights, share
 
 __all__ = [
     "COCO_SIGMAS",
@@ -32,10 +33,13 @@ __all__ = [
 _AREAS = {"": "all", "m": "medium", "l": "large"}
 _AT = {"50": 0, "75": 5}
 
-KEYPOINT_METRICS = (
-    *(f"A{letter}{suffix}" for letter in "PR" for suffix in ("", "50", "75", "m", "l")),
-    "mean_oks",
+PCK = f"PCK@{NEAR}"
+"""The share of labelled key points that are predicted near their place."""
+
+_COCO_METRICS = tuple(
+    f"A{letter}{suffix}" for letter in "PR" for suffix in ("", "50", "75", "m", "l")
 )
+KEYPOINT_METRICS = (*_COCO_METRICS, "mean_oks", PCK)
 """The metrics of a key-point task, in the order of pycocotools, and our own."""
 
 
@@ -43,8 +47,11 @@ KEYPOINT_METRICS = (
 class KeypointResults(ImageResults):
     """COCO's key-point metrics of one network on one split.
 
-    Beside them stands ``mean_oks``, the mean similarity of each labelled person's own prediction:
-    it tells networks apart that are too weak for AP.
+    Beside them stand two that tell networks apart which are too weak for AP, both of each labelled
+    person's own prediction: ``mean_oks``, its mean similarity, and ``PCK@0.1``, the share of all
+    labelled key points that it places within 0.1 of the longer side of the person's box. Who has
+    no prediction has a similarity of 0 and no key point near; where no prediction says whose it
+    is, both are undefined.
 
     Attributes:
         image_ids: The images' ids, in the order of the weights.
@@ -52,6 +59,8 @@ class KeypointResults(ImageResults):
         similarity: By image, the sum over its labelled people of the similarity of each one's
             own prediction, 0 where there is none (I,).
         num_labelled: By image, the number of people with labelled key points (I,).
+        num_near: By image, how many of their labelled key points are near enough (I,).
+        num_joints: By image, how many labelled key points they have (I,).
         num_others: How many predictions of other categories were left out; not among the arrays.
     """
 
@@ -62,6 +71,8 @@ class KeypointResults(ImageResults):
     rankings: Mapping[str, Ranking]
     similarity: FloatArray
     num_labelled: FloatArray
+    num_near: FloatArray
+    num_joints: FloatArray
     num_others: int = 0
 
     @property
@@ -91,9 +102,9 @@ class KeypointResults(ImageResults):
         weights = checked_weights(image_weights, self.num_images)
         metric = metric or self.headline
         if metric == "mean_oks":
-            with np.errstate(divide="ignore", invalid="ignore"):
-                mean: FloatArray = (weights @ self.similarity) / (weights @ self.num_labelled)
-            return mean
+            return share(weights @ self.similarity, weights @ self.num_labelled)
+        if metric == PCK:
+            return share(weights @ self.num_near, weights @ self.num_joints)
         kind, area, at = _parsed(metric)
         ranking = self.rankings[area]
         if at is not None:
@@ -111,6 +122,8 @@ class KeypointResults(ImageResults):
             rankings=rankings,
             similarity=np.concatenate([self.similarity, other.similarity]),
             num_labelled=np.concatenate([self.num_labelled, other.num_labelled]),
+            num_near=np.concatenate([self.num_near, other.num_near]),
+            num_joints=np.concatenate([self.num_joints, other.num_joints]),
         )
 
     def report(self) -> dict[str, Any]:
@@ -122,9 +135,10 @@ class KeypointResults(ImageResults):
         ones = np.ones((1, self.num_images))
         by_threshold = self.rankings["all"].average_precision(ones)[0]
         return {
-            "keypoint_stats": {name: metrics[name] for name in KEYPOINT_METRICS[:-1]},
+            "keypoint_stats": {name: metrics[name] for name in _COCO_METRICS},
             "keypoint_AP_per_oks_threshold_0.50_to_0.95": by_threshold.tolist(),
             "mean_oks": metrics["mean_oks"],
+            PCK: metrics[PCK],
             "counts": {
                 "images": self.num_images,
                 "gt_with_keypoints": int(self.rankings["all"].num_people.sum()),
@@ -143,12 +157,15 @@ class KeypointResults(ImageResults):
             "image_ids": self.image_ids,
             "similarity": self.similarity,
             "num_labelled": self.num_labelled,
+            "num_near": self.num_near,
+            "num_joints": self.num_joints,
             **parts,
         }
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Self:
-        """Makes results from their arrays."""
+        """Makes results from their arrays; those of older versions have no ``PCK@0.1``."""
+        unknown = np.zeros(len(arrays["image_ids"]))
         return cls(
             image_ids=arrays["image_ids"],
             rankings={
@@ -163,6 +180,8 @@ class KeypointResults(ImageResults):
             },
             similarity=arrays["similarity"],
             num_labelled=arrays["num_labelled"],
+            num_near=arrays.get("num_near", unknown),
+            num_joints=arrays.get("num_joints", unknown),
         )
 
 
@@ -227,36 +246,13 @@ def score_arrays(
                 do="score them on the split that they were made on",
             )
         )
-    similar, num_labelled = _own(image_ids, people, detections, similarity)
+    own = own_predictions(image_ids, people, detections, similarity)
     return KeypointResults(
         image_ids=image_ids,
         rankings=match(image_ids, people, detections, similarity),
-        similarity=similar,
-        num_labelled=num_labelled,
+        similarity=own.similarity,
+        num_labelled=own.num_labelled,
+        num_near=own.num_near,
+        num_joints=own.num_joints,
         num_others=detections.num_others,
     )
-
-
-def _own(
-    image_ids: IntArray, people: People, detections: Detections, similarity: Similarity
-) -> tuple[FloatArray, FloatArray]:
-    """Returns, by image, the similarity of people's own predictions, and how many people.
-
-    Where no prediction says whose it is, there is nothing to be known, and nobody is counted. Of
-    several predictions for one person the most confident counts.
-    """
-    num_images = len(image_ids)
-    known = np.flatnonzero(detections.annotation_ids != NOBODY)
-    if len(detections) and not len(known):
-        return np.zeros(num_images), np.zeros(num_images)
-    # The most confident one comes last, and stays.
-    known = known[np.argsort(-detections.scores[known], kind="stable")][::-1]
-    own = dict(zip(detections.annotation_ids[known].tolist(), known.tolist(), strict=True))
-    place = np.searchsorted(image_ids, people.image_ids)
-    labelled = np.flatnonzero(people.labelled)
-    person = np.array([i for i in labelled if int(people.ids[i]) in own], dtype=np.int64)
-    made = np.array([own[int(people.ids[i])] for i in person], dtype=np.int64)
-    similar = similarity.of_pairs(people, detections, person, made)
-    own_sums = np.bincount(place[person], weights=similar, minlength=num_images)
-    counts = np.bincount(place[labelled], minlength=num_images)
-    return own_sums.astype(np.float64), counts.astype(np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._outputs import MPII_JOINTS
-from ._results import Arrays, FloatArray, ImageResults, checked_weights
+from ._results import Arrays, FloatArray, ImageResults, checked_weights, share
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -108,12 +108,12 @@ class PckResults(ImageResults):
 
     def _mean(self, weights: FloatArray, threshold: int) -> FloatArray:
         near = weights @ self.num_near[threshold][:, _COUNTED].sum(axis=1)
-        return _share(near, weights @ self.num_visible[:, _COUNTED].sum(axis=1))
+        return share(near, weights @ self.num_visible[:, _COUNTED].sum(axis=1))
 
     def _of_part(self, weights: FloatArray, threshold: int, part: str) -> FloatArray:
         joints = [MPII_JOINTS.index(name) for name in _PARTS[part]]
         near = weights @ self.num_near[threshold][:, joints]
-        mean: FloatArray = _share(near, weights @ self.num_visible[:, joints]).mean(axis=1)
+        mean: FloatArray = share(near, weights @ self.num_visible[:, joints]).mean(axis=1)
         return mean
 
     def beside(self, other: Self) -> Self:
@@ -131,7 +131,7 @@ class PckResults(ImageResults):
         counts = self.num_visible.sum(axis=0)
         report: dict[str, Any] = {}
         for index, threshold in enumerate(THRESHOLDS):
-            by_joint = 100 * _share(self.num_near[index].sum(axis=0), counts)
+            by_joint = 100 * share(self.num_near[index].sum(axis=0), counts)
             report[f"PCKh@{threshold}"] = {
                 "per_joint": dict(zip(_SHORT_NAMES, by_joint.tolist(), strict=True)),
                 **{part: 100 * float(self._of_part(ones, index, part)[0]) for part in _PARTS},
@@ -184,9 +184,3 @@ def _by_image(counted: BoolArray, image: npt.NDArray[np.intp], num_images: int) 
     sums = np.zeros((num_images, counted.shape[1]))
     np.add.at(sums, image, counted)
     return sums
-
-
-def _share(part: FloatArray, whole: FloatArray) -> FloatArray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share: FloatArray = part / whole
-    return share

@@ -106,3 +106,10 @@ def checked_weights(image_weights: npt.ArrayLike, num_images: int) -> FloatArray
         message = f"weights must be at least 0 and of shape (R, {num_images})"
         raise ValueError(f"{message}, got shape {weights.shape}")
     return weights
+
+
+def share(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Returns parts as fractions of their wholes; NaN where the whole is nothing."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fractions: FloatArray = part / whole
+    return fractions

@@ -307,6 +307,15 @@ def find_task(name: str) -> type[Task]:
     )
 
 
+def results_type(name: str) -> type[ImageResults]:
+    """Returns the type of a task's per-image results.
+
+    Raises:
+        BranchworkError: If no task has the name.
+    """
+    return find_task(name).results
+
+
 def data_folder(data: Path | None, task: str) -> Path:
     """Returns the data folder of a task that brings no data of its own.
 

@@ -43,8 +43,8 @@ def test_overlapping_intervals_cannot_be_told_apart():
             "images, at 16.6 M MACs and 1.13 M params."
         ),
         (
-            "Of the 2 others, 1 cannot be told apart from it: its interval overlaps (a paired "
-            "comparison on the same images may still tell some apart)."
+            "Of the 2 others, 1 cannot be told apart from it: its interval overlaps (without "
+            "per-image results there is no paired test, which may still tell some apart)."
         ),
         (
             "The cheapest that cannot be told apart from it is trial 1: naive_lite_hrnet_18 [1b2c] "
@@ -57,8 +57,8 @@ def test_overlapping_intervals_cannot_be_told_apart():
 def test_intervals_that_do_not_overlap_stand_apart():
     assert findings([BEST, BEATEN])[2:] == [
         (
-            "No other interval overlaps that of trial 0: lite_hrnet_18 [1b2c]: it stands apart "
-            "from the 1 other on these images."
+            "No interval of the 1 other overlaps that of trial 0: lite_hrnet_18 [1b2c], which "
+            "stands apart."
         ),
         CAVEAT,
     ]

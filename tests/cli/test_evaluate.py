@@ -38,6 +38,7 @@ def test_coco_results_print_the_keys_of_the_official_numbers(command, shared_fil
     for key in ("keypoint_stats", "keypoint_AP_per_oks_threshold_0.50_to_0.95"):
         assert data[key] == pytest.approx(expected[key], abs=1e-9)
     assert data["mean_oks"] is None
+    assert data["PCK@0.1"] is None
     bootstrap = data["bootstrap"]
     assert (bootstrap["metric"], bootstrap["seed"], data["num_images"]) == ("AP", 3, 507)
     assert bootstrap["low"] < data["keypoint_stats"]["AP"] < bootstrap["high"]
@@ -147,6 +148,7 @@ def test_a_network_s_predictions_score_the_same_from_their_file(
     assert data["input"] == "64x64"
     assert data["evaluation"]["flip_test"] is False
     assert data["mean_oks"] is not None
+    assert 0 <= data["PCK@0.1"] <= 1
     truth = next((tmp_path / "cache").rglob("person_keypoints_val.json"))
     again = _json(
         command(
@@ -154,7 +156,7 @@ def test_a_network_s_predictions_score_the_same_from_their_file(
             *("--predictions", "out/made.json", "--json"),
         )
     )
-    for key in ("keypoint_stats", "mean_oks", "bootstrap"):
+    for key in ("keypoint_stats", "mean_oks", "PCK@0.1", "bootstrap"):
         assert again[key] == data[key]
 
 

@@ -19,9 +19,11 @@ from dashboard_records import (
 )
 from streamlit.testing.v1 import AppTest
 
+from analysis.findings import findings
 from analysis.records import Record
 from analysis.store import RunStore
 from blocks import SLOTS, ImageSize, Slot
+from dashboard import paired_results
 from dashboard.catalogue_page import BLOCKS_VARIABLE, TASK_INPUTS, TASK_OUTPUTS
 from dashboard.reading import RUNS_VARIABLE
 from networks import lite_hrnet_18, spec_to_dict
@@ -262,6 +264,24 @@ def test_reading_again_finds_new_records(store, app):
     fill(store, [second])
     app.button[0].click().run()
     assert "2 records: 2 trained." in text_of(app)
+
+
+def test_networks_are_tested_once_until_there_are_new_records(store, app, monkeypatch):
+    asked = []
+
+    def counting(*arguments):
+        asked.append(arguments)
+        return findings(*arguments)
+
+    monkeypatch.setattr(paired_results, "findings", counting)
+    first, second, third, *_ = search_records()
+    fill(store, [first, second])
+    opened(app).selectbox(key="record of poses").set_value(first.record_id).run()
+    assert len(asked) == 1
+    fill(store, [third])
+    app.button[0].click().run()
+    assert len(asked) == 2
+    assert "3 records: 3 trained." in text_of(app)
 
 
 def test_a_network_of_unregistered_kinds_is_shown_as_far_as_it_goes(store, app):

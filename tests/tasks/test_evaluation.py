@@ -98,7 +98,7 @@ def test_perfect_predictions(reference):
         tolerance = 1e-3 if name == "APl" else 1e-9
         assert results.metrics[name] == pytest.approx(stats[name], abs=tolerance), name
     assert results.metrics["AP"] == 1
-    assert results.mean_oks == 1
+    assert results.mean_oks == results.metrics["PCK@0.1"] == 1
 
 
 def test_real_output_of_a_network(shared_file):
@@ -231,6 +231,8 @@ def test_mean_oks_counts_the_missing_as_nothing():
     ]
     results = score_keypoints(images, annotations, predictions)
     assert results.mean_oks == pytest.approx(2 / len(people))
+    num_joints = [entry["num_keypoints"] for entry in people]
+    assert results.metrics["PCK@0.1"] == pytest.approx(sum(num_joints[:2]) / sum(num_joints))
 
 
 def test_nothing_given_is_changed_and_nothing_is_printed(capsys):
@@ -246,6 +248,7 @@ def test_a_split_without_anyone_has_no_score():
     assert np.isnan(results.metrics["AP"])
     assert np.isnan(results.score([[1, 1]])).all()
     assert np.isnan(results.mean_oks)
+    assert np.isnan(results.metrics["PCK@0.1"])
 
 
 def test_weights_of_another_form_are_refused():
@@ -280,7 +283,7 @@ def test_two_networks_beside_each_other_are_weighed_as_one_data_set(reference):
     ]
     expected = score_keypoints(truth["images"], truth["annotations"], mixed)
     weights = np.concatenate([1 - swapped, swapped])[None]
-    for metric in (*METRICS, "mean_oks"):
+    for metric in (*METRICS, "mean_oks", "PCK@0.1"):
         ours = both.score(weights, metric)[0]
         assert ours == pytest.approx(expected.metrics[metric], abs=1e-12, nan_ok=True)
 

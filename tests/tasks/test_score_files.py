@@ -67,12 +67,15 @@ def test_suppression_keeps_what_hrnet_keeps(shared_file, threshold):
 def test_crowdpose_gives_the_published_numbers(shared_file):
     folder = shared_file("data/eval_reference/crowdpose_4img")
     results = CrowdPose().score_files(*_files(folder))
-    assert results.report() == pytest.approx(_expected(folder)["expected"], abs=1e-9)
+    report = results.report()
+    # These predictions do not say whose they are.
+    assert np.isnan(report.pop("PCK@0.1"))
+    assert report == pytest.approx(_expected(folder)["expected"], abs=1e-9)
     again = type(results).from_arrays(results.arrays())
     assert str(again.metrics) == str(results.metrics)
     both = results.beside(again)
     for name, value in results.metrics.items():
-        assert both.score([[1, 0, 0, 1, 0, 1, 1, 0]], name)[0] == pytest.approx(value)
+        assert both.score([[1, 0, 0, 1, 0, 1, 1, 0]], name)[0] == pytest.approx(value, nan_ok=True)
 
 
 def test_crowdpose_needs_to_know_how_crowded_images_are(shared_file, tmp_path):
