@@ -13,6 +13,7 @@ from cli.compare import compare
 from cli.dashboard import dashboard
 from cli.demo import demo
 from cli.evaluate import evaluate
+from cli.export import export
 from cli.latency import latency
 from cli.predict import predict
 from cli.profile import profile
@@ -56,6 +57,7 @@ for verb in (
     published,
     atlas,
     latency,
+    export,
     train,
     evaluate,
     predict,

@@ -9,6 +9,7 @@ from networks.codec import (
     spec_to_dict,
     stage_from_dict,
 )
+from networks.deploy.rewriting import rewrite
 from networks.heads import Head
 from networks.initialise import INITIALISATIONS, initialise
 from networks.presets import (
@@ -64,6 +65,7 @@ __all__ = [
     "mobilenet_v2",
     "naive_lite_hrnet_18",
     "read_spec",
+    "rewrite",
     "shufflenet_v2",
     "slot_of",
     "small_hrnet_w16",

@@ -24,6 +24,7 @@ class Builder:
     def __init__(self) -> None:
         self.graph = fx.Graph()
         self.constants: dict[str, Tensor] = {}
+        self._names: dict[str, str] = {}
         self._nodes: dict[str, fx.Node] = {}
 
     def constant(self, name: str, value: Tensor) -> fx.Node:
@@ -38,6 +39,7 @@ class Builder:
         node.meta[ADDRESS] = ""
         node.meta[SHAPE] = tuple(value.shape)
         self.constants[free] = value
+        self._names[free] = name
         self._nodes[free] = node
         return node
 
@@ -76,8 +78,17 @@ class Builder:
     def module(self) -> fx.GraphModule:
         """Returns the graph as a module, without what nothing depends on."""
         self.graph.eliminate_dead_code()
-        used = {str(node.target) for node in self.graph.nodes if node.op == "get_attr"}
-        constants = {name: value for name, value in self.constants.items() if name in used}
+        constants: dict[str, Tensor] = {}
+        for node in self.graph.nodes:
+            if node.op == "get_attr":
+                # A name that only dropped constants had is free again.
+                value, name = self.value(node), self._names[str(node.target)]
+                number = 1
+                while name in constants and constants[name] is not value:
+                    number += 1
+                    name = f"{self._names[str(node.target)]}_{number}"
+                constants[name] = value
+                node.target = name
         return fx.GraphModule(constants, self.graph)
 
 
@@ -85,6 +96,11 @@ def shape_of(node: fx.Node) -> tuple[int, ...]:
     """Returns the sides of the tensor that a node makes."""
     shape: tuple[int, ...] = node.meta[SHAPE]
     return shape
+
+
+def arguments_of(node: fx.Node) -> tuple[Any, ...]:
+    """Returns a call's positional arguments."""
+    return tuple(node.args)
 
 
 def address_of(node: fx.Node) -> str:
@@ -130,9 +146,9 @@ class Rebuilding:
         """Returns the new node for an old one."""
         return self._made[node]
 
-    def new(self, value: Any) -> Any:  # noqa: ANN401 - any argument
-        """Returns an argument with new nodes in place of old ones."""
-        return fx.map_arg(value, self._made.__getitem__)
+    def made_as(self, nodes: frozenset[fx.Node]) -> list[fx.Node]:
+        """Returns the old nodes for which some new ones stand."""
+        return [old for old, made in self._made.items() if made in nodes]
 
     def value(self, node: Any) -> Tensor | None:  # noqa: ANN401 - any argument
         """Returns the value of an old constant, None for anything else."""
@@ -150,11 +166,18 @@ class Rebuilding:
             argument: Returns what a copied node reads in place of an old node; by default, the
                 new node for it.
         """
-        read = argument or self._made.__getitem__
+        self._write(rules, argument or self._made.__getitem__)
+        return self.build.module()
+
+    def copied(self) -> Builder:
+        """Returns a copy of the graph that can be changed in place."""
+        self._write({}, self._made.__getitem__)
+        return self.build
+
+    def _write(self, rules: Mapping[Any, Rule], read: Callable[[fx.Node], fx.Node]) -> None:
         for node in self._old.graph.nodes:
             made = rules[node.target](self, node) if node.target in rules else None
             self._made[node] = made if made is not None else self._copy(node, read)
-        return self.build.module()
 
     def copy(self, node: fx.Node, reads: Mapping[fx.Node, fx.Node]) -> fx.Node:
         """Copies a node that reads some nodes in place of old ones, and else the new for the old.

@@ -197,9 +197,7 @@ def slice_channels(
     """Returns neighbouring channels of a new node; itself if they are all."""
     if (start, count) == (0, shape_of(node)[1]):
         return node
-    return rebuilding.build.call(
-        aten.slice.Tensor, node, 1, start, start + count, address=address
-    )
+    return rebuilding.build.call(aten.slice.Tensor, node, 1, start, start + count, address=address)
 
 
 def gather(rebuilding: Rebuilding, node: fx.Node, order: Sequence[int], address: str) -> fx.Node:

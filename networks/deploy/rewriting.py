@@ -1,0 +1,49 @@
+"""Rewrites a network for deployment: the same outputs from fewer and cheaper operators."""
+
+from __future__ import annotations
+
+import torch
+from torch import fx, nn
+
+from blocks import ImageSize
+from networks.deploy.capturing import capture
+from networks.deploy.channels import as_channels
+from networks.deploy.folding import fold
+from networks.deploy.gates import merge_gates
+from networks.deploy.layout import order_channels
+from networks.deploy.siblings import merge_siblings
+from networks.deploy.sums import nest_sums
+
+STEPS = (as_channels, fold, order_channels, nest_sums, merge_siblings, merge_gates)
+"""What is done to a captured graph, in order; each step leaves the outputs as they were."""
+
+
+def rewrite(module: nn.Module, size: ImageSize, *, batch: int = 1) -> nn.Module:
+    """Returns a module with the outputs of another in eval mode, in fewer and cheaper operators.
+
+    Batch norms, constant factors and parallel branches go into convolutions; channel shuffles,
+    splits and concatenations into the order of weights; what several branches do side by side is
+    done at once; sums over upsampled tensors are nested. Outputs differ only by rounding, since
+    additions are made in another order. Shapes are fixed, nothing can be trained any more, and
+    weights lie in memory channels last, which PyTorch's convolutions on a CPU are fastest with.
+
+    Args:
+        module: A module from images (N, 3, H, W) to a tensor or several; it is left as it is.
+        size: The images' size.
+        batch: How many images go in at once.
+
+    Returns:
+        A graph of PyTorch's operators: every node has the address of the module that it came
+        from, constants have the names of the weights.
+
+    Raises:
+        CaptureError: If what the module computes depends on the image's values.
+    """
+    graph = capture(module, size, batch=batch)
+    for step in STEPS:
+        graph = step(graph)
+    return _channels_last(graph)
+
+
+def _channels_last(graph: fx.GraphModule) -> fx.GraphModule:
+    return graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
