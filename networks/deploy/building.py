@@ -146,6 +146,12 @@ class Rebuilding:
         """Returns the new node for an old one."""
         return self._made[node]
 
+    @property
+    def any_constant(self) -> Tensor:
+        """A constant of the old graph with numbers like the image's, for new ones to be alike."""
+        floats = (value for value in self._values.values() if value.is_floating_point())
+        return next(floats, torch.zeros(()))
+
     def made_as(self, nodes: frozenset[fx.Node]) -> list[fx.Node]:
         """Returns the old nodes for which some new ones stand."""
         return [old for old, made in self._made.items() if made in nodes]

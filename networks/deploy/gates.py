@@ -12,11 +12,11 @@ from networks.deploy.building import (
     Builder,
     Rebuilding,
     address_of,
-    arguments_of,
     aten,
     shape_of,
 )
 from networks.deploy.convolutions import Convolution, read_convolution
+from networks.deploy.pools import is_tiling
 from networks.deploy.sorting import sort_nodes
 
 _LARGEST_WEIGHT = 150_000
@@ -180,7 +180,7 @@ class _Pooled:
             product = products[0]
             if {*product.args} != {gate.source, gate.sigmoid}:
                 return None
-            pooling = [user for user in product.users if _is_tiling(user)]
+            pooling = [user for user in product.users if is_tiling(user)]
             joining = [user for user in product.users if user.target is aten.cat.default]
             rest = [user for user in product.users if user not in pooling + joining]
             if len(pooling) + len(joining) != 1 or not all(map(_is_weighing, rest)):
@@ -243,17 +243,6 @@ def _reads(node: object) -> list[fx.Node]:
 
 def _product(gate: Gate) -> fx.Node:
     return next(iter(gate.sigmoid.users))
-
-
-def _is_tiling(node: fx.Node) -> bool:
-    """Tells whether a node is an average over windows that tile the maps."""
-    if node.target is not aten.avg_pool2d.default:
-        return False
-    source, kernel, *rest = arguments_of(node)
-    windows = (*kernel, *kernel)[: len(_POINT)]
-    stride = rest[0] if rest else []
-    sides = zip(shape_of(source)[2:], windows, shape_of(node)[2:], strict=True)
-    return stride in ([], kernel) and all(side == window * n for side, window, n in sides)
 
 
 def _is_weighing(node: fx.Node) -> bool:

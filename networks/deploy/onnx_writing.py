@@ -13,6 +13,8 @@ from networks.codec import canonical_json, spec_id
 from networks.deploy.capturing import ADDRESS, SHAPE, capture
 from networks.deploy.channels import as_channels
 from networks.deploy.onnx_names import PROPERTIES
+from networks.deploy.pools import pools_to_convolutions
+from networks.deploy.rewriting import REWRITTEN
 from networks.spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -58,8 +60,13 @@ def to_onnx(  # noqa: PLR0913 - what a file says of itself
     properties = {"input": str(size), "batch": str(batch), **(notes or {})}
     if spec is not None:
         properties |= {"spec": canonical_json(spec), "spec_id": spec_id(spec)}
+    captured = _captured(module, size, batch)
+    graph = as_channels(captured)
+    if captured.meta.get(REWRITTEN):
+        # In PyTorch, average pooling is the faster of the two.
+        graph = pools_to_convolutions(graph)
     return translate(
-        as_channels(_captured(module, size, batch)),
+        graph,
         name or "network",
         {f"{PROPERTIES}{key}": value for key, value in properties.items()},
     )

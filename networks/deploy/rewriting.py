@@ -14,6 +14,8 @@ from networks.deploy.layout import order_channels
 from networks.deploy.siblings import merge_siblings
 from networks.deploy.sums import nest_sums
 
+REWRITTEN = "rewritten"
+"""Key of a graph's ``meta``: whether it was rewritten."""
 STEPS = (as_channels, fold, order_channels, nest_sums, merge_siblings, merge_gates)
 """What is done to a captured graph, in order; each step leaves the outputs as they were."""
 
@@ -42,6 +44,7 @@ def rewrite(module: nn.Module, size: ImageSize, *, batch: int = 1) -> nn.Module:
     graph = capture(module, size, batch=batch)
     for step in STEPS:
         graph = step(graph)
+    graph.meta[REWRITTEN] = True
     return _channels_last(graph)
 
 

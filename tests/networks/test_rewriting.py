@@ -17,6 +17,7 @@ from networks.deploy.channels import MOVEMENTS, as_channels
 from networks.deploy.folding import fold
 from networks.deploy.gates import merge_gates
 from networks.deploy.layout import order_channels
+from networks.deploy.pools import pools_to_convolutions
 from networks.deploy.siblings import merge_siblings
 from networks.deploy.sums import nest_sums
 
@@ -356,6 +357,29 @@ def test_a_gated_tensor_that_others_read_is_made():
 
     module = Read().double().eval()
     assert off(module, merge_gates(as_channels(capture(module, SIZE)))) < 1e-14
+
+
+def test_pools_that_tile_are_convolutions_for_other_runtimes():
+    class Pools(nn.Module):
+        def forward(self, image):
+            tiled = F.avg_pool2d(image, (4, 2))
+            return tiled + F.avg_pool2d(image, 5, stride=(4, 2), padding=2)
+
+    graph = pools_to_convolutions(capture(Pools(), SIZE))
+    assert calls(graph)["aten.convolution.default"] == 1
+    assert calls(graph)["aten.avg_pool2d.default"] == 1
+    assert off_plain(Pools(), graph) < 1e-6
+
+
+def test_a_rewritten_network_is_exported_without_pooling():
+    pytest.importorskip("onnx")
+    from networks.deploy.onnx_writing import to_onnx
+
+    size = ImageSize(64, 64)
+    module = PRESETS["lite_hrnet_18"].make(5).build()
+    plain, made = to_onnx(module, size), to_onnx(rewrite(module, size), size)
+    assert sum(node.op_type == "AveragePool" for node in plain.graph.node) == 32
+    assert not any(node.op_type == "AveragePool" for node in made.graph.node)
 
 
 def test_gates_one_after_another_are_not_merged():
