@@ -153,9 +153,9 @@ def _stage_name(op: Op) -> str:
     return ".".join(parts[:2]) if parts[0] == "stages" else parts[0]
 
 
-def _layer_name(op: Op) -> str:
-    """The address of the registered layer: ``stages.0.units.1.body.0.block``."""
-    parts = op.address.split(".")
+def layer_address(address: str) -> str:
+    """Returns the registered layer that an address lies in: ``stages.0.units.1.body.0.block``."""
+    parts = address.split(".")
     for word, length in (("transition", 1), ("body", 3), ("fusion", 1)):
         if word in parts:
             return ".".join(parts[: parts.index(word) + length])
@@ -166,5 +166,5 @@ _PART_NAMES: dict[By, Callable[[Op], str]] = {
     By.STAGE: _stage_name,
     By.SLOT: lambda op: slot_of(op.address).value,
     By.BRANCH: lambda op: f"branch {op.branch}",
-    By.LAYER: _layer_name,
+    By.LAYER: lambda op: layer_address(op.address),
 }

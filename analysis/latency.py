@@ -1,37 +1,41 @@
-"""Latency of one network: a first measure, behind the interface that other runtimes will share."""
+"""Latency of networks: how long a forward pass takes, under conditions that are all named."""
 
 from __future__ import annotations
 
-import os
-import statistics
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import psutil
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from blocks import ImageSize
-from networks import NetworkSpec
+from analysis.output_check import Difference, compare_outputs
+from analysis.runtimes import RUNTIMES, Conditions, Prepared
+from analysis.runtimes.node_names import longest_beginning
+from analysis.timing import BRIEF, THOROUGH, Effort, Ratio, Turn, ratio, take_turns, warm
+from analysis.verdicts import Circumstances
+from blocks import BranchworkError, ImageSize, Problem
+from networks import NetworkSpec, rewrite
 
-_MIN_RUNS = 20
-_MIN_DURATION_S = 0.5
-_MAX_DURATION_S = 10.0
-_FEWEST_RUNS = 5
-_MAX_RUNS = 1000
-_NUM_WARM_RUNS = 3
-_QUIET_LOAD = 0.1
-"""Part of the processor that others may keep busy."""
-_QUIET_SPREAD = 1.25
-"""Largest ratio of the 90th percentile to the median."""
+__all__ = [
+    "BRIEF",
+    "RUNTIMES",
+    "THOROUGH",
+    "Latency",
+    "Measured",
+    "Measurements",
+    "Subject",
+    "measure_latencies",
+    "measure_latency",
+    "random_module",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
     """How long one forward pass takes, with everything it depends on.
+
+    What has a default was added later: older records do not say it.
 
     Attributes:
         runtime: What executed it.
@@ -44,6 +48,12 @@ class Latency:
         p90_ms: Their 90th percentile, in milliseconds.
         min_ms: The fastest, in milliseconds.
         verdict: ``quiet``, or what disturbed the measurement.
+        rewritten: Whether the network was rewritten for deployment first.
+        p99_ms: Their 99th percentile, in milliseconds.
+        cv: Their standard deviation, divided by their mean.
+        max_abs_diff: Largest difference of an output from that of eager float32.
+        kernels: Operators that a pass executes, None where the runtime does not tell.
+        version: Name and version of the runtime's package.
     """
 
     runtime: str
@@ -56,149 +66,302 @@ class Latency:
     p90_ms: float
     min_ms: float
     verdict: str = "quiet"
+    rewritten: bool = False
+    p99_ms: float | None = None
+    cv: float | None = None
+    max_abs_diff: float | None = None
+    kernels: int | None = None
+    version: str = ""
 
 
-class Runtime(ABC):
-    """Executes networks; each runtime prepares a network once and then runs it."""
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is measured: a network, a runtime, and the conditions.
+
+    Attributes:
+        name: What people call the network.
+        module: The network; it is left as it is.
+        runtime: A name in ``RUNTIMES``.
+        conditions: Image size, batch, threads, number format.
+        rewritten: Whether it is rewritten for deployment first.
+    """
+
+    name: str
+    module: nn.Module
+    runtime: str
+    conditions: Conditions
+    rewritten: bool = False
 
     @property
-    @abstractmethod
-    def name(self) -> str:
-        """How records and study files call it."""
-
-    @abstractmethod
-    def prepare(self, module: nn.Module, size: ImageSize, batch: int) -> Callable[[], object]:
-        """Returns a call that makes one forward pass."""
-
-
-class EagerRuntime(Runtime):
-    """PyTorch without compilation, on the CPU, float32."""
-
-    @property
-    def name(self) -> str:
-        """``eager``."""
-        return "eager"
-
-    def prepare(self, module: nn.Module, size: ImageSize, batch: int) -> Callable[[], object]:
-        """Returns a pass under inference mode."""
-        image = torch.randn(
-            (batch, 3, size.height, size.width), generator=torch.Generator().manual_seed(0)
+    def label(self) -> str:
+        """The subject in words, for messages."""
+        asked = self.conditions
+        return (
+            f"{self.name}{' rewritten' if self.rewritten else ''} in {self.runtime}, "
+            f"batch {asked.batch}, threads {asked.threads}, {asked.dtype}"
         )
-        module.eval()
-
-        def run() -> object:
-            with torch.inference_mode():
-                return module(image)
-
-        return run
 
 
-RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in (EagerRuntime(),)}
-"""The runtimes that can measure."""
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was found of one subject.
+
+    Attributes:
+        subject: The subject.
+        latency: Its latency.
+        is_right: Whether its outputs are those of the network.
+        ratio: How many times as long as the first subject it takes, None where that is not known.
+        layer_times_ms: Time by address of the network's modules; "" is what belongs to none.
+            None where it was not asked for, or the runtime does not tell.
+    """
+
+    subject: Subject
+    latency: Latency
+    is_right: bool
+    ratio: Ratio | None
+    layer_times_ms: Mapping[str, float] | None
 
 
-def measure_latency(
+@dataclass(frozen=True, kw_only=True)
+class Measurements:
+    """What was found of several subjects that were measured in turns.
+
+    Attributes:
+        measured: Those that could be measured, in the order given.
+        problems: Why others could not be.
+        is_interrupted: Whether Ctrl-C ended it; what there was by then is kept.
+    """
+
+    measured: tuple[Measured, ...]
+    problems: tuple[Problem, ...]
+    is_interrupted: bool
+
+
+def measure_latency(  # noqa: PLR0913 - its conditions
     spec: NetworkSpec,
     size: ImageSize,
     *,
     runtime: str = "eager",
     threads: int = 1,
     verdict: str = "quiet",
+    effort: Effort = BRIEF,
 ) -> Latency:
     """Measures the latency of a network with random weights, batch 1, float32.
-
-    Warms until the runtime has seen the shapes, then times passes until there are enough of them
-    and enough seconds have gone by. The verdict is ``quiet`` only if the caller knows of no other
-    load, other processes left the processor alone, and the times lie close together.
 
     Args:
         spec: The network.
         size: The image's size.
         runtime: A name in ``RUNTIMES``.
-        threads: Threads that PyTorch may use; restored afterwards.
+        threads: Threads that the runtime may use.
         verdict: What the caller knows of other load on the machine.
+        effort: How long is measured.
+
+    Raises:
+        BranchworkError: If the runtime is not there, or cannot run the network.
     """
-    with _threads(threads):
-        run = RUNTIMES[runtime].prepare(spec.build(), size, 1)
-        for _ in range(_NUM_WARM_RUNS):
-            run()
-        load = OtherLoad()
-        times_ms = list(_timed(run))
-        others = load.busy_cores()
-    p50_ms = statistics.median(times_ms)
-    p90_ms = statistics.quantiles(times_ms, n=10, method="inclusive")[-1]
-    disturbances = [] if verdict == "quiet" else [verdict]
-    if others > _QUIET_LOAD * load.num_cores:
-        disturbances.append(f"other processes kept {others:.1f} of {load.num_cores} cores busy")
-    if p90_ms > _QUIET_SPREAD * p50_ms:
-        disturbances.append(f"the 90th percentile is {p90_ms / p50_ms:.1f} times the median")
-    return Latency(
+    subject = Subject(
+        name="the network",
+        module=random_module(spec),
         runtime=runtime,
-        input=size,
-        batch=1,
-        threads=threads,
-        dtype="float32",
-        num_runs=len(times_ms),
-        p50_ms=p50_ms,
-        p90_ms=p90_ms,
-        min_ms=min(times_ms),
-        verdict="; ".join(disturbances) or "quiet",
+        conditions=Conditions(size=size, threads=threads),
     )
+    found = measure_latencies([subject], effort=effort, verdict=verdict)
+    if found.is_interrupted:
+        raise KeyboardInterrupt
+    if found.problems:
+        raise BranchworkError(found.problems)
+    return found.measured[0].latency
 
 
-class OtherLoad:
-    """How much other processes use the cores that this one may use, since it was made."""
-
-    def __init__(self) -> None:
-        self._cores = _usable_cores()
-        self._at_start = self._read()
-
-    @property
-    def num_cores(self) -> int:
-        """Cores that this process may use."""
-        return len(self._cores)
-
-    def busy_cores(self) -> float:
-        """Returns how many cores' worth of time others have used."""
-        all_s, own_s, clock_s = (
-            now - then for now, then in zip(self._read(), self._at_start, strict=True)
-        )
-        return max(0.0, all_s - own_s) / max(clock_s, 1e-9)
-
-    def _read(self) -> tuple[float, float, float]:
-        per_core = psutil.cpu_times(percpu=True)
-        # What a host takes from a virtual machine (steal) disturbs as well.
-        names = ("user", "nice", "system", "irq", "softirq", "steal")
-        busy_s = sum(getattr(per_core[core], name, 0.0) for core in self._cores for name in names)
-        return busy_s, time.process_time(), time.perf_counter()
+def random_module(spec: NetworkSpec) -> nn.Module:
+    """Returns a network with the random weights of seed 0, in eval mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return spec.build().eval()
 
 
-def _usable_cores() -> tuple[int, ...]:
-    count = len(psutil.cpu_times(percpu=True))
-    if not hasattr(os, "sched_getaffinity"):
-        return tuple(range(count))
-    return tuple(core for core in sorted(os.sched_getaffinity(0)) if core < count)
+def measure_latencies(
+    subjects: Sequence[Subject],
+    *,
+    effort: Effort = THOROUGH,
+    with_layers: bool = False,
+    verdict: str = "quiet",
+    on_progress: Callable[[float, str], None] = lambda _done, _text: None,
+) -> Measurements:
+    """Measures subjects beside each other: all are warmed, then take turns.
 
+    Before a subject is timed, its outputs are compared with those that the network has in eager
+    PyTorch and float32. One that cannot be measured is no reason not to measure the others.
 
-def _timed(run: Callable[[], object]) -> Iterator[float]:
-    started = time.perf_counter()
-    for count in range(1, _MAX_RUNS + 1):
-        before = time.perf_counter()
-        run()
-        after = time.perf_counter()
-        yield (after - before) * 1e3
-        elapsed_s = after - started
-        if count >= _MIN_RUNS and elapsed_s >= _MIN_DURATION_S:
-            return
-        if count >= _FEWEST_RUNS and elapsed_s >= _MAX_DURATION_S:
-            return
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    Args:
+        subjects: What is measured; the first is what the others are compared with.
+        effort: How long each is measured.
+        with_layers: Whether to say where time goes, where a runtime tells.
+        verdict: What the caller knows of other load on the machine.
+        on_progress: Is told how many subjects' worth of work is done, out of twice their number,
+            and what comes next.
+    """
+    bench = _Bench(effort, verdict, with_layers=with_layers)
+    is_interrupted = False
     try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        for index, subject in enumerate(subjects):
+            on_progress(index, f"preparing {subject.label}")
+            bench.admit(index, subject)
+        for done in bench.turns():
+            on_progress(len(subjects) * (1 + done), "measuring in turns")
+        bench.observe()
+    except KeyboardInterrupt:
+        is_interrupted = True
+    return bench.results(is_interrupted=is_interrupted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A subject that is ready."""
+
+    index: int
+    subject: Subject
+    prepared: Prepared
+    difference: Difference
+    circumstances: Circumstances
+
+
+class _Bench:
+    """Everything that is measured together."""
+
+    def __init__(self, effort: Effort, known: str, *, with_layers: bool) -> None:
+        self._effort = effort
+        self._known = known
+        self._with_layers = with_layers
+        self._entries: list[_Entry] = []
+        self._problems: dict[str, Problem] = {}
+        self._turns: dict[int, list[Turn]] = {}
+        self._kernels: dict[int, int | None] = {}
+        self._layers: dict[int, Mapping[str, float] | None] = {}
+        self._references: dict[tuple[nn.Module, ImageSize, int], tuple[Tensor, ...]] = {}
+        self._rewritten: dict[tuple[nn.Module, ImageSize, int], nn.Module] = {}
+
+    def admit(self, index: int, subject: Subject) -> None:
+        """Prepares, checks and warms a subject, or notes why it cannot be measured."""
+        try:
+            self._entries.append(self._entry(index, subject))
+        except BranchworkError as error:
+            # A runtime that is not there is said once, however many networks wait for it.
+            self._problems |= {str(problem): problem for problem in error.problems}
+        except (MemoryError, RuntimeError) as error:
+            (problem,) = RUNTIMES[subject.runtime].cannot_run(error).problems
+            problem = replace(problem, where=subject.label)
+            self._problems[str(problem)] = problem
+
+    def turns(self) -> Iterator[float]:
+        """Lets all subjects take their turns; yields the part that is done."""
+        total = len(self._entries) * self._effort.num_rounds
+        things = [entry.prepared for entry in self._entries]
+        for count, turn in enumerate(take_turns(things, self._effort), start=1):
+            self._turns.setdefault(turn.index, []).append(turn)
+            yield count / total
+
+    def observe(self) -> None:
+        """Asks every runtime what it executed, now that nothing is timed any more."""
+        for place, entry in enumerate(self._entries):
+            self._kernels[place] = entry.prepared.num_kernels()
+            if self._with_layers:
+                times_ms = entry.prepared.layer_times_ms()
+                self._layers[place] = times_ms and _by_module(times_ms, entry.subject.module)
+
+    def results(self, *, is_interrupted: bool) -> Measurements:
+        """Returns what is known by now."""
+        base = self._base()
+        return Measurements(
+            measured=tuple(
+                self._measured(place, entry, turns, base)
+                for place, entry in enumerate(self._entries)
+                if (turns := self._turns.get(place))
+            ),
+            problems=tuple(self._problems.values()),
+            is_interrupted=is_interrupted,
+        )
+
+    def _entry(self, index: int, subject: Subject) -> _Entry:
+        runtime = RUNTIMES[subject.runtime]
+        # What cannot run here need not be rewritten first.
+        runtime.check(subject.conditions)
+        prepared = runtime.prepare(self._as_measured(subject), subject.conditions)
+        difference = compare_outputs(
+            prepared.outputs(), self._reference(subject), subject.conditions.dtype
+        )
+        is_settled = warm(prepared, self._effort.max_warm_s)
+        return _Entry(
+            index=index,
+            subject=subject,
+            prepared=prepared,
+            difference=difference,
+            circumstances=Circumstances(
+                known=self._known, outputs=difference.objection, is_settled=is_settled
+            ),
+        )
+
+    def _as_measured(self, subject: Subject) -> nn.Module:
+        """Returns the network, rewritten once for all runtimes if that is asked for."""
+        if not subject.rewritten:
+            return subject.module
+        asked = subject.conditions
+        key = subject.module, asked.size, asked.batch
+        if key not in self._rewritten:
+            self._rewritten[key] = rewrite(subject.module, asked.size, batch=asked.batch)
+        return self._rewritten[key]
+
+    def _reference(self, subject: Subject) -> tuple[Tensor, ...]:
+        """Returns what the network puts out in eager PyTorch, as it is written, in float32."""
+        asked = subject.conditions
+        key = subject.module, asked.size, asked.batch
+        if key not in self._references:
+            plain = replace(asked, dtype="float32")
+            self._references[key] = RUNTIMES["eager"].prepare(subject.module, plain).outputs()
+        return self._references[key]
+
+    def _base(self) -> Sequence[Turn]:
+        """Returns the turns of the first subject that was given, none if it was not measured."""
+        is_there = bool(self._entries) and self._entries[0].index == 0
+        return self._turns.get(0, ()) if is_there else ()
+
+    def _measured(
+        self, place: int, entry: _Entry, turns: Sequence[Turn], base: Sequence[Turn]
+    ) -> Measured:
+        times_ms = np.concatenate([turn.times_ms for turn in turns])
+        p50_ms, p90_ms, p99_ms = (float(each) for each in np.percentile(times_ms, (50, 90, 99)))
+        subject, asked = entry.subject, entry.subject.conditions
+        return Measured(
+            subject=subject,
+            latency=Latency(
+                runtime=subject.runtime,
+                input=asked.size,
+                batch=asked.batch,
+                threads=asked.threads,
+                dtype=asked.dtype,
+                num_runs=len(times_ms),
+                p50_ms=p50_ms,
+                p90_ms=p90_ms,
+                min_ms=float(times_ms.min()),
+                verdict=entry.circumstances.verdict(turns, asked.threads, self._effort),
+                rewritten=subject.rewritten,
+                p99_ms=p99_ms,
+                cv=float(times_ms.std() / times_ms.mean()),
+                max_abs_diff=entry.difference.max_abs,
+                kernels=self._kernels.get(place),
+                version=RUNTIMES[subject.runtime].version,
+            ),
+            is_right=not entry.difference.objection,
+            ratio=ratio(turns, base),
+            layer_times_ms=self._layers.get(place),
+        )
+
+
+def _by_module(times_ms: Mapping[str, float], module: nn.Module) -> Mapping[str, float]:
+    """Joins what a runtime timed to the addresses of the network's modules."""
+    addresses = {name for name, _ in module.named_modules()}
+    sums: dict[str, float] = {}
+    for name, time_ms in times_ms.items():
+        address = longest_beginning(name, addresses)
+        sums[address] = sums.get(address, 0.0) + time_ms
+    return sums

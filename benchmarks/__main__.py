@@ -10,12 +10,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import counting, evaluation, latency, learning, profiling, training, training_speed
+from benchmarks import (
+    counting,
+    deployment,
+    evaluation,
+    latency,
+    learning,
+    profiling,
+    training,
+    training_speed,
+)
 from benchmarks.tables import Table, write_table
 
 QUICK: dict[str, Callable[[], Table]] = {
     "counting": counting.run,
     "counting_one": counting.run_single,
+    "deployment": deployment.run,
     "evaluation": evaluation.run,
     "latency": latency.run,
     "profiling": profiling.run,

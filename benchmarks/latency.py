@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-
-import torch
-
-from analysis.latency import RUNTIMES
+from analysis.latency import THOROUGH, Subject, measure_latencies, random_module
+from analysis.runtimes import Conditions
 from benchmarks.tables import Table, load_remark
 from blocks import ImageSize
 from networks import PRESETS
@@ -21,39 +17,44 @@ _NAMES = (
     "shufflenet_v2",
 )
 _SIZE = ImageSize(256, 192)
-_ROUNDS = 30
 
 
 def run() -> Table:
     """Measures the median and the ratio to Lite-HRNet-18."""
     remark = load_remark()
-    torch.set_num_threads(1)
-    calls = {
-        name: RUNTIMES["eager"].prepare(PRESETS[name].make(17).build(), _SIZE, 1) for name in _NAMES
-    }
-    times_ms: dict[str, list[float]] = {name: [] for name in _NAMES}
-    for number in range(_ROUNDS + 3):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            if number >= 3:  # noqa: PLR2004 - the first rounds warm up
-                times_ms[name].append((time.perf_counter() - started) * 1e3)
-    first = times_ms[_NAMES[0]]
+    subjects = [
+        Subject(
+            name=name,
+            module=random_module(PRESETS[name].make(17)),
+            runtime="eager",
+            conditions=Conditions(size=_SIZE),
+        )
+        for name in _NAMES
+    ]
     rows = []
-    for name, values in times_ms.items():
-        ratios = [value / base for value, base in zip(values, first, strict=True)]
+    for each in measure_latencies(subjects).measured:
+        assert each.ratio is not None
         rows.append(
             (
-                name,
-                f"{statistics.median(values):.1f}",
-                f"{statistics.quantiles(values, n=10)[-1]:.1f}",
-                f"{statistics.median(ratios):.2f}",
+                each.subject.name,
+                f"{each.latency.p50_ms:.1f}",
+                f"{each.latency.p90_ms:.1f}",
+                f"{each.ratio.value:.2f} ({each.ratio.low:.2f} to {each.ratio.high:.2f})",
+                each.latency.verdict,
             )
         )
     return Table(
         title="Latency of the presets",
-        method=f"Eager PyTorch, float32, 1 thread, batch 1, {_SIZE}, 17 outputs; {_ROUNDS} rounds, "
-        f"networks taking turns; the ratio is the median over rounds.{remark}",
-        head=("network", "median, ms", "90th percentile, ms", "ratio to lite_hrnet_18"),
+        method=f"Eager PyTorch, float32, 1 thread, batch 1, {_SIZE}, 17 outputs; at least "
+        f"{THOROUGH.min_runs} passes and {THOROUGH.min_duration_s:g} s each, in "
+        f"{THOROUGH.num_rounds} rounds, networks taking turns; the ratio is the geometric mean "
+        f"over rounds with its 95 % interval.{remark}",
+        head=(
+            "network",
+            "median, ms",
+            "90th percentile, ms",
+            "ratio to lite_hrnet_18",
+            "verdict",
+        ),
         rows=rows,
     )

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.cost import measure_cost
-from analysis.latency import Latency, measure_latency
+from analysis.latency import BRIEF, RUNTIMES, THOROUGH, Latency, measure_latency
 from analysis.records import Record, Status
 from analysis.store import RunStore
-from blocks import Problem, StudyError
+from blocks import BranchworkError, Problem, StudyError
 from search.engine import Engine, Finished, reason_of
 from search.feasible import MAX_ENUMERATED
 from search.journal import Journal
@@ -75,6 +75,13 @@ def default_workers(study: Study) -> int:
     return study.workers or max(1, min(cores or 1, study.trials))
 
 
+def _check_runtimes(study: Study) -> None:
+    """Checks that what latencies are measured in is here, before any network is tried."""
+    missing = [problem for name in study.runtimes if (problem := RUNTIMES[name].missing())]
+    if missing:
+        raise StudyError(missing)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Running:
     """A network in training, and the trials that proposed the same one meanwhile."""
@@ -96,6 +103,7 @@ class _Search:
         self._ledger = ledger
         self._folder = folder
         self._on_progress = on_progress
+        _check_runtimes(study)
         self._proposer = Proposer(study)
         self._proposer.check_any_fits()
         self._protocol_id = self._open_data() if study.needs_score else ""
@@ -182,7 +190,7 @@ class _Search:
         """Builds a network that is new to the study and measures its latency."""
         try:
             latencies = self._measure_latency(engine, proposal)
-        except (MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError, BranchworkError) as error:
             self._told(self._ledger.finish(proposal, (), reason=reason_of(error)))
             return None
         over = over_latency(self._study, latencies)
@@ -203,7 +211,16 @@ class _Search:
     def _measure_latency(self, engine: Engine, proposal: Proposal) -> tuple[Latency, ...]:
         assert proposal.spec is not None
         with engine.quiet() as verdict:
-            return (measure_latency(proposal.spec, self._study.input, verdict=verdict),)
+            return tuple(
+                measure_latency(
+                    proposal.spec,
+                    self._study.input,
+                    runtime=runtime,
+                    verdict=verdict,
+                    effort=THOROUGH if self._study.compared_runtimes else BRIEF,
+                )
+                for runtime in self._study.runtimes
+            )
 
     def _enqueue_stratified(self) -> None:
         """Proposes a network of the study's strata where the sampler would draw at random."""

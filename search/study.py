@@ -82,6 +82,17 @@ class Study:
         return any(item.maximise for item in self.objectives)
 
     @property
+    def compared_runtimes(self) -> tuple[str, ...]:
+        """The runtimes whose latencies are objectives or limited."""
+        items = (*self.objectives, *(limit.objective for limit in self.limits))
+        return tuple(dict.fromkeys(item.runtime for item in items if item.runtime))
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """The runtimes that every network is measured in; eager where none is compared."""
+        return self.compared_runtimes or ("eager",)
+
+    @property
     def definition(self) -> dict[str, str]:
         """What must not change while a study goes on, by the names that its file gives.
 

@@ -59,6 +59,12 @@ LATENCIES = st.builds(
     p90_ms=FLOATS,
     min_ms=FLOATS,
     verdict=TEXTS,
+    rewritten=st.booleans(),
+    p99_ms=st.none() | FLOATS,
+    cv=st.none() | FLOATS,
+    max_abs_diff=st.none() | FLOATS,
+    kernels=st.none() | COUNTS,
+    version=TEXTS,
 )
 PROTOCOLS = st.builds(
     Protocol,
@@ -274,3 +280,10 @@ def test_latencies_of_a_record_keep_their_conditions(tmp_path):
     made = record("a", latencies=(latency(3.0), latency(2.0, threads=2, verdict="busy")), size=SIZE)
     path = RunStore(tmp_path).write(made)
     assert RunStore(tmp_path).read(path) == made
+
+
+def test_a_latency_of_an_older_version_is_read_without_what_it_did_not_say():
+    data = record_to_dict(record("a", latencies=(latency(3.0),)))
+    for name in ("rewritten", "p99_ms", "cv", "max_abs_diff", "kernels", "version"):
+        del data["latencies"][0][name]
+    assert record_from_dict(json.loads(json.dumps(data)), "x").latencies == (latency(3.0),)

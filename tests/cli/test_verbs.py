@@ -72,12 +72,6 @@ def test_latency_names_its_conditions(command, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unknown_runtime(command):
-    result = command("latency", "lite_hrnet_18", "--runtime", "onnxruntime")
-    assert result.code == 2
-    assert "choose one of eager" in result.err
-
-
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.toml")), ids=lambda p: p.name)
 def test_every_shipped_study_loads(path, tmp_path):
     study = read_study(path, store=RunStore(tmp_path), data=tmp_path)

@@ -84,7 +84,9 @@ class FakeEngine(Engine):
         self.stopped = True
 
 
-def fake_latency(spec, size: ImageSize, *, verdict="quiet", runtime="eager", threads=1) -> Latency:
+def fake_latency(
+    spec, size: ImageSize, *, verdict="quiet", runtime="eager", threads=1, effort=None
+) -> Latency:
     """More for wider networks: the stem's width decides."""
     p50_ms = float(spec.stage_shapes[-1][0].channels)
     return Latency(

@@ -8,8 +8,9 @@ from fake_engine import FakeEngine, outcome, score_of
 from optuna.trial import TrialState
 from tiny_study import FREE, statuses, trials
 
+from analysis.latency import RUNTIMES
 from analysis.records import Status
-from blocks import DataError, ImageSize, StudyError
+from blocks import BranchworkError, DataError, ImageSize, Problem, StudyError
 from search import (
     Finished,
     load_search,
@@ -332,3 +333,40 @@ def test_the_resolved_file_reads_back_as_the_same_study(make_study, store):
     text = path.read_text()
     assert "*" not in text
     assert '"all"' not in text
+
+
+def test_networks_are_measured_in_the_runtimes_that_they_are_compared_by(make_study, store):
+    study = make_study(
+        trials=3,
+        limits="latency.openvino = 1000",
+        study='objectives = ["latency.onnxruntime", "params"]',
+    )
+    for name in study.runtimes:
+        if RUNTIMES[name].missing() is not None:
+            pytest.skip(f"{name} is not installed")
+    run_search(study, store, FakeEngine)
+    measured = [r for r in store.load("tiny").records if r.latencies and not r.reused_from]
+    assert len(measured) == 3
+    names = [[each.runtime for each in record.latencies] for record in measured]
+    assert names == [["onnxruntime", "openvino"]] * 3
+    assert search_status("tiny", store)["front"][0]["latency.onnxruntime"] == 8.0
+
+
+def test_a_runtime_that_is_not_there_ends_the_search_before_it_begins(
+    make_study, store, monkeypatch
+):
+    study = make_study(study='objectives = ["latency.cuda", "params"]')
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(StudyError, match=r"^cuda: .* needs an NVIDIA GPU"):
+        run_search(study, store, FakeEngine)
+    assert store.load("tiny").records == ()
+
+
+def test_a_network_that_a_runtime_cannot_run_fails_alone(make_study, store, monkeypatch):
+    def fail(*_, **__):
+        raise BranchworkError(Problem(where="openvino", rule="r", got="g", do="d"))
+
+    monkeypatch.setattr(runner, "measure_latency", fail)
+    run_search(make_study(trials=2), store, FakeEngine)
+    own = [r for r in store.load("tiny").records if not r.reused_from]
+    assert [(r.status, r.reason) for r in own] == [(Status.FAILED, "openvino: r, got g; d")] * 2

@@ -1,0 +1,34 @@
+"""What runtimes have in common that take ONNX models."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from torch import nn
+
+from analysis.runtimes.runtime import Conditions, Prepared, Runtime
+
+
+class OnnxModelRuntime(Runtime):
+    """A runtime that takes networks as ONNX models."""
+
+    def prepare(self, module: nn.Module, conditions: Conditions) -> Prepared:
+        """Exports a network and prepares the model."""
+        self.check(conditions)
+        from networks.deploy.onnx_writing import to_onnx
+
+        model = to_onnx(module, conditions.size, batch=conditions.batch)
+        return self.prepare_model(model, conditions)
+
+    @abstractmethod
+    def prepare_model(self, model: Any, conditions: Conditions) -> Prepared:  # noqa: ANN401 - onnx is an extra
+        """Makes an ONNX model ready, whoever exported it.
+
+        Args:
+            model: An ``onnx.ModelProto`` of one image input.
+            conditions: What it was exported for.
+
+        Raises:
+            UnusableRuntimeError: If it cannot run this model so.
+        """
