@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from networks import load_released
+from blocks import ImageSize
+from networks import load_released, rewrite
 from networks.released import _rename
 
 NETWORKS = ("lite_hrnet_18", "naive_lite_hrnet_18")
@@ -59,6 +60,20 @@ def test_outputs_in_eval_mode(golden, name):
     exact = parity.tensor("output_float64")
     assert (parity.run(torch.float32).double() - exact).abs().max() <= 5e-4
     assert (parity.run(torch.float64) - exact).abs().max() <= 1e-8
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_rewritten_network_puts_out_what_the_published_code_does(golden, name):
+    parity = golden(name)
+    image, exact = parity.tensor("input"), parity.tensor("output_float64")
+    size = ImageSize(*image.shape[2:])
+    largest = exact.abs().max()
+    for dtype, most_off in ((torch.float64, 1e-10), (torch.float32, 1e-4)):
+        made = rewrite(parity.module.to(dtype), size, batch=len(image))
+        with torch.no_grad():
+            got = made(image.to(dtype)).double()
+        expected = parity.run(dtype).double()
+        assert (got - expected).abs().max() <= most_off * largest
 
 
 @pytest.mark.parametrize("name", NETWORKS)
