@@ -20,6 +20,7 @@ from cli.profile import profile
 from cli.published import published
 from cli.rank_study import rank_study
 from cli.report import report
+from cli.roofline import roofline
 from cli.search import search_app
 from cli.show import show
 from cli.train import train
@@ -57,6 +58,7 @@ for verb in (
     published,
     atlas,
     latency,
+    roofline,
     export,
     train,
     evaluate,

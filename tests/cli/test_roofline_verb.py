@@ -1,0 +1,31 @@
+"""``branchwork roofline``."""
+
+import json
+
+import pytest
+
+
+def test_it_says_what_limits_a_network(command, tmp_path):
+    picture = tmp_path / "roof.svg"
+    result = command("roofline", "small_hrnet_w16", "--input", "64x64", "--out", picture, "--json")
+    assert result.code == 0, result.err
+    found = json.loads(result.out)
+    assert found["layers"][0]["address"] == "stem"
+    assert sum(found["shares"].values()) == pytest.approx(1)
+    assert found["peaks"]["runtime"] == "eager"
+    assert "small_hrnet_w16, 64x64, torch" in found["title"]
+    assert picture.read_text(encoding="utf-8").startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--runtime", "openvinoo"), "did you mean 'openvino'?"),
+        (("--input", "65x64"), "input"),
+        (("--out", "roof.gif"), "write roof.svg"),
+    ],
+)
+def test_mistakes_are_a_line(command, arguments, said):
+    result = command("roofline", "small_hrnet_w16", *arguments)
+    assert result.code == 2
+    assert said in result.err
