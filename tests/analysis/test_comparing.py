@@ -17,6 +17,7 @@ from analysis.comparing import (
 )
 from analysis.conventions import CONVENTIONS
 from analysis.cost import By, break_down
+from analysis.latency import RUNTIMES
 from analysis.objectives import objective, objective_names
 from analysis.records import Status
 from analysis.tables import (
@@ -132,7 +133,7 @@ def test_objectives_read_records_and_say_nan_where_there_is_nothing():
     assert all(math.isnan(objective(name).value(bare)) for name in names)
     assert [name for name in names if not objective(name).maximise] == [
         *CONVENTIONS,
-        "latency.eager",
+        *(f"latency.{name}" for name in RUNTIMES),
     ]
 
 
