@@ -88,5 +88,5 @@ def _draw_times(found: Roofline, axes: object) -> None:
         left += times
     axes.invert_yaxis()
     axes.set(xlabel="ms, by what limits the layers")
-    share = ", ".join(f"{bound} {part:.0%}" for bound, part in found.shares.items())
+    share = ", ".join(f"{limit} {part:.0%}" for limit, part in found.shares.items() if part)
     axes.set_title(share, fontsize=8)
