@@ -33,7 +33,7 @@ def nest_sums(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _nest(rebuilding: Rebuilding, node: fx.Node) -> fx.Node | None:
-    if len(shape_of(node)) != _MAPS or _is_inside(node):
+    if len(shape_of(node)) != _MAPS or not _is_sum(node) or _is_inside(node):
         return None
     terms = _terms(node)
     ups = [term for term in terms if _is_up(term, node)]
@@ -57,12 +57,16 @@ def _nest(rebuilding: Rebuilding, node: fx.Node) -> fx.Node | None:
     return total
 
 
+def _is_sum(node: fx.Node) -> bool:
+    """Tells whether a node adds two tensors of one shape."""
+    return node.target is aten.add.Tensor and all(
+        isinstance(each, fx.Node) and shape_of(each) == shape_of(node) for each in node.args
+    )
+
+
 def _is_inside(node: fx.Node) -> bool:
     """Tells whether a sum is a term of another one and is read by nobody else."""
-    if len(node.users) != 1:
-        return False
-    user = next(iter(node.users))
-    return user.target is aten.add.Tensor and shape_of(user) == shape_of(node)
+    return _is_sum(node) and len(node.users) == 1 and _is_sum(next(iter(node.users)))
 
 
 def _terms(node: fx.Node) -> list[Term]:
@@ -72,7 +76,7 @@ def _terms(node: fx.Node) -> list[Term]:
     terms = []
     for each, times in ((first, 1.0), (second, float(factor))):
         assert isinstance(each, fx.Node)
-        if each.target is aten.add.Tensor and _is_inside(each) and times == 1:
+        if _is_inside(each) and times == 1:
             terms += _terms(each)
         else:
             terms.append(Term(each, times))

@@ -293,6 +293,40 @@ def test_sums_are_nested_by_resolution():
     assert off(module, graph) < 1e-14
 
 
+def test_numbers_and_smaller_tensors_are_added_as_they_are():
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convs = nn.ModuleList(nn.Conv2d(3, 4, n, stride=n) for n in (2, 4))
+
+        def forward(self, image):
+            ups = [F.interpolate(c(image), size=(64, 32)) for c in self.convs]
+            total = (ups[0] + 1 + ups[1]) + image.mean((1, 2, 3), keepdim=True)
+            return F.relu(total + ups[0].mean((2, 3), keepdim=True) + 0.5)
+
+    module = Sum().double().eval()
+    assert off(module, rewrite(module, SIZE)) < 1e-14
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_what_is_read_elsewhere_stays(batch):
+    class Read(Halves):
+        def forward(self, image):
+            x = F.relu(self.first(image))
+            kept, worked = x.chunk(2, dim=1)
+            weights = F.interpolate(self.cross(F.avg_pool2d(worked, 4)), scale_factor=4)
+            filtered = self.filter(worked * weights)
+            out = torch.stack((kept, filtered), dim=2).flatten(1, 2)
+            return self.last(out), out + 1, worked, filtered * 2, x
+
+    module = Read().double().eval()
+    image = torch.randn(batch, 3, SIZE.height, SIZE.width, dtype=torch.float64)
+    with torch.no_grad():
+        made = rewrite(module, SIZE, batch=batch)(image)
+        for expected, got in zip(module(image), made, strict=True):
+            assert torch.allclose(expected, got, atol=1e-12)
+
+
 def test_siblings_are_merged():
     class Siblings(nn.Module):
         def __init__(self):
