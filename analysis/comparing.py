@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.latency import Latency
+from analysis.objectives import latency_name
 from analysis.records import Protocol, Record, Score
 from blocks import BranchworkError, ImageSize, Problem
 
@@ -105,7 +106,7 @@ class LatencyConditions:
     @property
     def objective(self) -> str:
         """All but the machine, as an objective's name: ``latency.eager.t1.b1.float32``."""
-        return f"latency.{self.runtime}.t{self.threads}.b{self.batch}.{self.dtype}"
+        return f"{latency_name(self.runtime)}.t{self.threads}.b{self.batch}.{self.dtype}"
 
     @property
     def label(self) -> str:
@@ -115,7 +116,7 @@ class LatencyConditions:
 
     def fits(self, objective: str) -> bool:
         """Tells whether an objective such as ``latency.eager`` speaks of these conditions."""
-        return objective in (self.objective, f"latency.{self.runtime}")
+        return objective in (self.objective, latency_name(self.runtime))
 
 
 def conditions_of(record: Record, latency: Latency) -> LatencyConditions:

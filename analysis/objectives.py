@@ -11,6 +11,10 @@ from analysis.latency import RUNTIMES, Latency
 from analysis.records import Record
 from blocks import Problem, StudyError, did_you_mean
 
+PREDICTED_RUNTIMES = ("eager", "onnxruntime", "openvino")
+"""The runtimes that calibrations are made for."""
+_PREDICTED = "predicted"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
@@ -18,7 +22,7 @@ class Objective:
 
     Attributes:
         name: How study files write it: ``score``, ``score.mean_oks``, ``macs``,
-            ``latency.eager``.
+            ``latency.eager``, ``predicted.onnxruntime``.
         maximise: Whether more is better.
     """
 
@@ -35,13 +39,20 @@ class Objective:
         head, _, rest = self.name.partition(".")
         return rest if head == "latency" else ""
 
+    @property
+    def predicted(self) -> str:
+        """The runtime of a latency that is predicted, "" for anything else."""
+        head, _, rest = self.name.partition(".")
+        return rest if head == _PREDICTED else ""
+
     def latency(self, latencies: Sequence[Latency]) -> Latency | None:
         """Returns the latency that it speaks of, None if there is none.
 
         Of several of its runtime that is the one with the fewest threads, of these the one with
         the smallest batch.
         """
-        matching = [each for each in latencies if each.runtime == self.runtime]
+        label = predicted_name(self.predicted) if self.predicted else self.runtime
+        matching = [each for each in latencies if each.runtime == label]
         return min(matching, key=lambda each: (each.threads, each.batch, each.dtype), default=None)
 
     def value(self, record: Record) -> float:
@@ -51,7 +62,7 @@ class Objective:
             if record.score is None:
                 return nan
             return record.score.metrics.get(rest, nan) if rest else record.score.value
-        if head == "latency":
+        if head in {"latency", _PREDICTED}:
             latency = self.latency(record.latencies)
             return nan if latency is None else latency.p50_ms
         # Records of an older version lack the conventions that came later.
@@ -97,4 +108,15 @@ def objective_names(metrics: Collection[str]) -> tuple[str, ...]:
         *(f"score.{metric}" for metric in metrics),
         *CONVENTIONS,
         *(f"latency.{runtime}" for runtime in RUNTIMES),
+        *(predicted_name(runtime) for runtime in PREDICTED_RUNTIMES),
     )
+
+
+def latency_name(runtime: str) -> str:
+    """Returns the objective of a latency, by what a record gives as its runtime."""
+    return runtime if runtime.startswith(f"{_PREDICTED}.") else f"latency.{runtime}"
+
+
+def predicted_name(runtime: str) -> str:
+    """Returns the name of a predicted latency, as objectives and records have it."""
+    return f"{_PREDICTED}.{runtime}"

@@ -16,6 +16,7 @@ from benchmarks import (
     evaluation,
     latency,
     learning,
+    predictor,
     profiling,
     training,
     training_speed,
@@ -33,7 +34,7 @@ QUICK: dict[str, Callable[[], Table]] = {
     "training_data": training_speed.run_data,
     "training_speed": training_speed.run,
 }
-LONG: dict[str, Callable[[], Table]] = {"learning": learning.run}
+LONG: dict[str, Callable[[], Table]] = {"learning": learning.run, "predictor": predictor.run}
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.atlas import atlas
+from cli.calibrate import calibrate
 from cli.catalogue import catalogue
 from cli.compare import compare
 from cli.dashboard import dashboard
@@ -16,6 +17,7 @@ from cli.evaluate import evaluate
 from cli.export import export
 from cli.latency import latency
 from cli.predict import predict
+from cli.predict_latency import predict_latency
 from cli.profile import profile
 from cli.published import published
 from cli.rank_study import rank_study
@@ -58,6 +60,8 @@ for verb in (
     published,
     atlas,
     latency,
+    calibrate,
+    predict_latency,
     roofline,
     export,
     train,

@@ -13,13 +13,14 @@ from analysis.objectives import Objective, objective
 from analysis.store import RunStore
 from blocks import BranchworkError, ImageSize, Problem, StudyError, did_you_mean
 from networks import PRESETS, NetworkSpec, SpecSpace, spec_from_dict
+from search.predicting import resolve_calibrations
 from search.samplers import SAMPLERS
 from search.strata import Strata, check_strata, strata_of
 from search.study import Limit, Study
 from tasks import Task, find_task, make_task
 from training import schedule_of
 
-_TABLES = ("study", "task", "limits", "strata", "free")
+_TABLES = ("study", "task", "limits", "calibrations", "strata", "free")
 _STUDY_KEYS = (
     "name",
     "base",
@@ -74,6 +75,10 @@ def resolve_study(
         lambda: _objectives(table.get("objectives", DEFAULT_OBJECTIVES), metrics)
     )
     limits = found.attempt(lambda: _limits(written.get("limits", {}), metrics))
+    compared = (*(objectives or ()), *(limit.objective for limit in limits or ()))
+    calibrations = found.attempt(
+        lambda: resolve_calibrations(written.get("calibrations", {}), compared, folder, store.root)
+    )
     sampler = found.attempt(lambda: _sampler(table.get("sampler", "tpe")))
     trials = found.attempt(lambda: _count(table, "trials", 1, DEFAULT_TRIALS))
     seed = found.attempt(lambda: _count(table, "seed", 0, 0))
@@ -93,6 +98,7 @@ def resolve_study(
     assert size is not None
     assert objectives is not None
     assert limits is not None
+    assert calibrations is not None
     assert sampler is not None
     assert trials is not None
     assert seed is not None
@@ -113,6 +119,7 @@ def resolve_study(
         workers=workers,
         limits=limits,
         space=space,
+        calibrations=calibrations,
     )
     if "strata" in written:
         return dataclasses.replace(study, strata=_strata(written["strata"], study))

@@ -18,6 +18,7 @@ from search.feasible import MAX_ENUMERATED
 from search.journal import Journal
 from search.ledger import Ledger, Progress
 from search.lock import study_lock
+from search.predicting import StudyPredictions
 from search.proposing import Proposal, Proposer, over_latency
 from search.samplers import SAMPLERS
 from search.stratifying import StratifiedDraws
@@ -104,6 +105,7 @@ class _Search:
         self._folder = folder
         self._on_progress = on_progress
         _check_runtimes(study)
+        self._predictions = StudyPredictions(study.calibrations, study.input)
         self._proposer = Proposer(study)
         self._proposer.check_any_fits()
         self._protocol_id = self._open_data() if study.needs_score else ""
@@ -188,8 +190,14 @@ class _Search:
 
     def _begin(self, engine: Engine, proposal: Proposal) -> Proposal | None:
         """Builds a network that is new to the study and measures its latency."""
+        assert proposal.spec is not None
+        predicted = self._predictions.latencies(proposal.spec)
+        over = over_latency(self._study, predicted)
+        if over:
+            self._told(self._ledger.rule_out(proposal, over, predicted))
+            return None
         try:
-            latencies = self._measure_latency(engine, proposal)
+            latencies = (*predicted, *self._measure_latency(engine, proposal))
         except (MemoryError, RuntimeError, BranchworkError) as error:
             self._told(self._ledger.finish(proposal, (), reason=reason_of(error)))
             return None

@@ -12,6 +12,7 @@ from analysis.conventions import CONVENTIONS
 from analysis.objectives import Objective
 from blocks import ImageSize
 from networks import SpecSpace, spec_id
+from search.predicting import StudyCalibration
 from search.strata import Strata
 from tasks import Task
 from training import Schedule
@@ -50,6 +51,8 @@ class Study:
         space: The networks.
         strata: Ranges of a cost from which random proposals are drawn in turn, None if they are
             drawn from the space as it is.
+        calibrations: What latencies are predicted from, one for each runtime of which an
+            objective or a limit is predicted.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Study:
     limits: tuple[Limit, ...]
     space: SpecSpace
     strata: Strata | None = None
+    calibrations: tuple[StudyCalibration, ...] = ()
 
     @property
     def count_limits(self) -> dict[str, float]:
@@ -89,8 +93,8 @@ class Study:
 
     @property
     def runtimes(self) -> tuple[str, ...]:
-        """The runtimes that every network is measured in; eager where none is compared."""
-        return self.compared_runtimes or ("eager",)
+        """The runtimes that every network is measured in; eager where nothing else is said."""
+        return self.compared_runtimes or (() if self.calibrations else ("eager",))
 
     @property
     def definition(self) -> dict[str, str]:
@@ -106,6 +110,7 @@ class Study:
             "study.schedule": json.dumps(self.schedule.settings(), sort_keys=True),
             "study.objectives": ", ".join(item.name for item in self.objectives),
             "study.seed": str(self.seed),
+            **{f"calibrations.{each.runtime}": each.fingerprint for each in self.calibrations},
             **{f"free.{d.address}": ", ".join(d.labels) for d in self.space.dimensions},
         }
 

@@ -75,6 +75,11 @@ def write_study(study: Study, path: Path) -> None:
     }
     if study.strata is not None:
         data["strata"] = {"by": study.strata.by, "edges": list(study.strata.edges)}
+    if study.calibrations:
+        data["calibrations"] = {
+            each.runtime: {"file": str(each.path), "fingerprint": each.fingerprint}
+            for each in study.calibrations
+        }
     if study.data is not None:
         data["study"]["data"] = str(study.data.resolve())
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -134,6 +134,7 @@ def test_objectives_read_records_and_say_nan_where_there_is_nothing():
     assert [name for name in names if not objective(name).maximise] == [
         *CONVENTIONS,
         *(f"latency.{name}" for name in RUNTIMES),
+        *("predicted.eager", "predicted.onnxruntime", "predicted.openvino"),
     ]
 
 

@@ -1,0 +1,104 @@
+"""Calibration of a device that is not this machine: a folder to copy there, a table that returns.
+
+The folder has ONNX models, what they are, and a script that needs neither PyTorch nor this
+package. What the script writes is a calibration but for what was found out about its errors.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+from analysis.calibration_files import read_calibration
+from analysis.calibration_networks import draw_networks
+from analysis.calibrations import Calibration
+from analysis.latency import random_module
+from blocks import BranchworkError, Problem
+from networks import spec_to_dict
+
+_SCRIPT = "calibration_script.py"
+COPIED_SCRIPT = "measure.py"
+_INDEX = "networks.json"
+
+
+def export_calibration(
+    folder: Path,
+    *,
+    num_networks: int,
+    seed: int = 0,
+    on_progress: Callable[[float, str], None] = lambda _done, _text: None,
+) -> int:
+    """Writes the folder that goes to another device.
+
+    Args:
+        folder: The folder; it must be empty or new.
+        num_networks: How many networks are measured there.
+        seed: What they are drawn from.
+        on_progress: Is told how many are written, and what comes next.
+
+    Returns:
+        Bytes of all models.
+
+    Raises:
+        BranchworkError: If the folder has files, or ONNX models cannot be written.
+    """
+    from networks.deploy.onnx_writing import check_onnx_is_installed, to_onnx
+
+    check_onnx_is_installed()
+    if folder.exists() and any(folder.iterdir()):
+        raise BranchworkError(
+            Problem(
+                where=str(folder),
+                rule="networks are exported into a folder of their own",
+                got="a folder with files in it",
+                do="name another folder",
+            )
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    num_bytes = 0
+    for index, network in enumerate(itertools.islice(draw_networks(seed), num_networks)):
+        on_progress(index, "writing networks")
+        name = f"network_{index:03}.onnx"
+        model = to_onnx(random_module(network.spec), network.size).SerializeToString()
+        (folder / name).write_bytes(model)
+        num_bytes += len(model)
+        entries.append(
+            {"file": name, "spec": spec_to_dict(network.spec), "input": str(network.size)}
+        )
+    (folder / _INDEX).write_text(json.dumps(entries), encoding="utf-8")
+    script = files("analysis").joinpath(_SCRIPT).read_text(encoding="utf-8")
+    (folder / COPIED_SCRIPT).write_text(script, encoding="utf-8")
+    return num_bytes
+
+
+def import_table(path: Path) -> Calibration:
+    """Reads the table that the script wrote on another device.
+
+    Raises:
+        BranchworkError: If it is missing, or is no such table.
+    """
+    table = read_calibration(path)
+    return replace(
+        table,
+        samples=tuple(
+            replace(
+                sample,
+                # Models name nodes "/address/operator", what is fused says so before.
+                layer_times_ms=_named_as_here(sample.layer_times_ms),
+            )
+            for sample in table.samples
+        ),
+    )
+
+
+def _named_as_here(times_ms: Mapping[str, float]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for name, time_ms in times_ms.items():
+        address = name.removeprefix("fused ").removeprefix("/")
+        sums[address] = sums.get(address, 0.0) + time_ms
+    return sums
