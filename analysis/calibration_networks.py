@@ -14,7 +14,6 @@ import numpy as np
 
 from analysis.cost import measure_cost
 from blocks import (
-    IMAGE,
     SLOTS,
     BlockSpec,
     ImageSize,
@@ -27,17 +26,20 @@ from blocks import (
 from networks import GroupSpec, NetworkSpec, StageSpec, UnitSpec
 from networks.aggregators import IterativeAggregator, NoAggregator
 from networks.fusions import NoFusion
-from networks.heads import HeatmapHead
+from networks.heads import DeconvHeatmapHead, Head, HeatmapHead
+from networks.segmentation_heads import ConcatSegmentationHead
 from networks.stems import HRNetStem, LiteStem, MobileNetV2Stem, ShuffleNetV2Stem
 from networks.transitions import DenseTransition, InvertedResidualTransition, SeparableTransition
 
 _SIZES = ("256x192", "256x192", "256x192", "128x96", "192x160", "256x256")
-_LARGEST_MACS = 1_500_000_000
+_LARGEST_MACS = 2_000_000_000
 """A pass over more takes long, and is bound by what smaller ones are bound by."""
 _SINGLE_SHARE = 0.15
 _OTHER_BLOCK_SHARE = 0.25
 _DENSE_SHARE = 0.25
 _AGGREGATED_SHARE = 0.5
+_DECONV_SHARE = 0.5
+_SEGMENTATION_SHARE = 0.1
 _NUM_OUTPUTS = 17
 _STEMS: tuple[LayerSpec, ...] = (
     *(LiteStem(channels=channels) for channels in (16, 24, 32, 48)),
@@ -104,13 +106,23 @@ def _network(rng: np.random.Generator, blocks: Sequence[BlockSpec]) -> NetworkSp
         stages = tuple(_single_stages(rng, blocks, widths[0]))
     else:
         stages = tuple(_stages(rng, blocks, widths))
-    ins = stem.out_shapes(IMAGE)
-    for stage in stages:
-        ins = stage.out_shapes(ins)
     aggregator = IterativeAggregator() if rng.random() < _AGGREGATED_SHARE else NoAggregator()
     return NetworkSpec(
-        stem=stem, stages=stages, aggregator=aggregator, head=HeatmapHead(num_outputs=_NUM_OUTPUTS)
+        stem=stem, stages=stages, aggregator=aggregator, head=_head(rng, most_branches)
     )
+
+
+def _head(rng: np.random.Generator, num_branches: int) -> Head:
+    """Returns a head; networks of one branch end coarse, so that half of them get a finer map."""
+    if num_branches == 1 and rng.random() < _DECONV_SHARE:
+        return DeconvHeatmapHead(
+            num_outputs=_NUM_OUTPUTS,
+            num_deconvs=_one_of(rng, (1, 2, 3)),
+            channels=_one_of(rng, (64, 128, 256)),
+        )
+    if num_branches > 1 and rng.random() < _SEGMENTATION_SHARE:
+        return ConcatSegmentationHead(num_outputs=_NUM_OUTPUTS, mix="before")
+    return HeatmapHead(num_outputs=_NUM_OUTPUTS)
 
 
 def _stem(rng: np.random.Generator) -> LayerSpec:

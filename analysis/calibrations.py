@@ -110,11 +110,13 @@ class Prediction:
         low_ms: Nine of ten networks that were predicted without being seen took longer than this
             share of the prediction.
         high_ms: Nine of ten took less than this.
+        unknown: Kinds of kernels that no measured network has: their times are guessed.
     """
 
     time_ms: float
     low_ms: float
     high_ms: float
+    unknown: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -209,10 +211,15 @@ class Calibration:
         Raises:
             BranchworkError: If a stride does not divide the image.
         """
-        time_ms = self.predict_ms(spec, size)
+        kernels = self._kernels(spec, size)
+        time_ms = self.predictor.predict_ms(kernels)
+        unknown = {kernel.kind for kernel in kernels} - self.predictor.kinds
         low, high = np.quantile(self.ratios, (0.1, 0.9))
         return Prediction(
-            time_ms=time_ms, low_ms=time_ms * float(low), high_ms=time_ms * float(high)
+            time_ms=time_ms,
+            low_ms=time_ms * float(low),
+            high_ms=time_ms * float(high),
+            unknown=tuple(sorted(unknown)),
         )
 
     def predict_ms(self, spec: NetworkSpec, size: ImageSize) -> float:

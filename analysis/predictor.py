@@ -69,6 +69,11 @@ class Predictor:
         self._smoother, left_out = smooth(points, residuals - np.log(self._scale))
         self.left_out_ratios = np.exp(left_out) * self._scale * means / times_ms
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of kernels that were measured."""
+        return frozenset(self._kinds)
+
     def predict_ms(self, kernels: Sequence[Kernel]) -> float:
         """Returns how long a network takes that executes these."""
         times = self._times_by_kind(kernels)

@@ -47,7 +47,7 @@ def predict_latency(
     from analysis.calibration_files import default_path, read_calibration
     from cli.calibrate import summary
     from cli.networks import find_networks, input_of
-    from cli.output import out, print_json, table
+    from cli.output import out, print_json, say, table
     from networks import spec_id
 
     known = read_calibration(calibration or default_path(runs, runtime, threads))
@@ -65,8 +65,14 @@ def predict_latency(
                 "predicted_ms": found.time_ms,
                 "low_ms": found.low_ms,
                 "high_ms": found.high_ms,
+                "unknown": list(found.unknown),
             }
         )
+        if found.unknown:
+            say(
+                f"{each.name}: no network of the calibration has {', '.join(found.unknown)}, so "
+                "its time is guessed rather than predicted"
+            )
     if as_json:
         print_json({"calibration": summary(known), "predictions": rows})
         return

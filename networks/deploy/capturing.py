@@ -101,6 +101,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
                     do="replace the branch by tensor operations",
                 )
             )
+        if depends and func._schema.name.startswith("aten::as_strided"):  # noqa: SLF001
+            raise CaptureError(
+                Problem(
+                    where=self._path.innermost[0],
+                    rule="a network that is rewritten or exported reads tensors by their sides",
+                    got="as_strided, which reads them by their places in memory",
+                    do="use views, slices and transposes",
+                )
+            )
         result = func(*args, **named)
         if depends:
             self._note(func, args, named, result)
@@ -149,9 +158,10 @@ def _as_view(func: Any) -> Any:  # noqa: ANN401 - an operator overload has no pu
     Nothing in a captured graph writes into a tensor, so a view serves as well.
     """
     name = func._schema.name.removeprefix("aten::")  # noqa: SLF001 - no public accessor
+    is_plain = func._overloadname in {"", "default"}  # noqa: SLF001 - as above
+    if name in {"view", "view_copy", "_unsafe_view"} and is_plain:
+        return torch.ops.aten.reshape.default
     if not name.endswith("_copy"):
         return func
-    if name == "view_copy":
-        return torch.ops.aten.reshape.default
     viewing = getattr(torch.ops.aten, name.removesuffix("_copy"), None)
     return getattr(viewing, func._overloadname, func) if viewing is not None else func  # noqa: SLF001

@@ -152,6 +152,8 @@ def _moves(node: fx.Node) -> bool:
         return False
     if node.target is operator.getitem:
         return _moves(node.all_input_nodes[0])
+    if node.target is aten.index_select.default:
+        return False
     return all(each.op != "get_attr" for each in node.all_input_nodes)
 
 

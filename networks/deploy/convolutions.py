@@ -10,6 +10,8 @@ from torch import Tensor, fx
 
 from networks.deploy.building import Builder, aten
 
+_MAPS = 4
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Convolution:
@@ -134,6 +136,8 @@ def read_convolution(builder: Builder, node: fx.Node) -> Convolution | None:
     if weight.op != "get_attr" or (isinstance(bias, fx.Node) and bias.op != "get_attr"):
         return None
     value = builder.value(weight)
+    if value.dim() != _MAPS:
+        return None
     assert isinstance(groups, int)
     num_outs = value.shape[1] * groups if transposed else len(value)
     return Convolution(

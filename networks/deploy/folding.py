@@ -13,6 +13,8 @@ from torch import Tensor, fx
 from networks.deploy.building import Rebuilding, address_of, arguments_of, aten, shape_of
 from networks.deploy.convolutions import Convolution, read_convolution
 
+_MAPS = 4
+
 
 def fold(module: fx.GraphModule) -> fx.GraphModule:
     """Writes a graph anew without batch norms, and with what is linear in one convolution.
@@ -40,10 +42,10 @@ def _fold_norm(rebuilding: Rebuilding, node: fx.Node) -> fx.Node | None:
     norm, index = arguments_of(node)
     if norm.target is not aten.native_batch_norm.default or index != 0:
         return None
-    source, *constants, _, _, epsilon = arguments_of(norm)
+    source, *constants, is_training, _, epsilon = arguments_of(norm)
     weight, bias, mean, variance = map(rebuilding.value, constants)
-    assert mean is not None
-    assert variance is not None
+    if is_training or mean is None or variance is None or len(shape_of(source)) != _MAPS:
+        return None
     # In double precision, so that folding adds no rounding of its own but the last.
     scale = torch.rsqrt(variance.double() + epsilon)
     scale = scale if weight is None else scale * weight.double()

@@ -162,12 +162,14 @@ class _Pooled:
         join: The concatenation of what is pooled of every gated tensor, or of the tensor itself.
         pools: For each gate, the pooling; None where the tensor is as coarse as all others become.
         weighings: For each gate, the products of the gated tensor with weights.
+        products: The gated tensors.
     """
 
     gates: list[Gate]
     join: fx.Node
     pools: list[fx.Node | None]
     weighings: list[list[fx.Node]]
+    products: list[fx.Node]
 
     @classmethod
     def find(cls, gates: list[Gate]) -> _Pooled | None:
@@ -178,22 +180,28 @@ class _Pooled:
             if len(gate.sigmoid.users) != 1 or len(products) != 1:
                 return None
             product = products[0]
-            if {*product.args} != {gate.source, gate.sigmoid}:
-                return None
+            is_gated = {*product.args} == {gate.source, gate.sigmoid}
             pooling = [user for user in product.users if is_tiling(user)]
             joining = [user for user in product.users if user.target is aten.cat.default]
             rest = [user for user in product.users if user not in pooling + joining]
-            if len(pooling) + len(joining) != 1 or not all(map(_is_weighing, rest)):
-                return None
-            if pooling and len(pooling[0].users) != 1:
+            is_pooled = len(pooling) + len(joining) == 1 and all(
+                len(each.users) == 1 for each in pooling
+            )
+            if not is_gated or not is_pooled or not all(map(_is_weighing, rest)):
                 return None
             joins += joining or list(pooling[0].users)
             pools.append(pooling[0] if pooling else None)
             weighings.append(rest)
-        if len(set(joins)) != 1 or joins[0].target is not aten.cat.default:
+        gated = list(map(_product, gates))
+        parts = [pool or product for pool, product in zip(pools, gated, strict=True)]
+        # A product of two gated tensors has no weights.
+        is_mixed = any({*gated} >= {*each.all_input_nodes} for rest in weighings for each in rest)
+        is_joined = {(each.target, str(each.args)) for each in joins} == {
+            (aten.cat.default, str((parts, 1)))
+        }
+        if is_mixed or not is_joined or len({*joins}) > 1:
             return None
-        parts = [pool or product for pool, product in zip(pools, map(_product, gates), strict=True)]
-        return cls(gates, joins[0], pools, weighings) if joins[0].args == (parts, 1) else None
+        return cls(gates, joins[0], pools, weighings, gated)
 
     def parts(self, build: Builder) -> list[fx.Node]:
         """Returns the tensors without their gates, pooled to one resolution."""
@@ -209,16 +217,19 @@ class _Pooled:
         gated = build.call(aten.mul.Tensor, joined, opened, address=address)
         self.join.replace_all_uses_with(gated)
         start = 0
-        for gate, products in zip(self.gates, self.weighings, strict=True):
+        for gate, gated_before, products in zip(
+            self.gates, self.products, self.weighings, strict=True
+        ):
             count = gate.widen.num_outs
             part = build.call(aten.slice.Tensor, opened, 1, start, start + count, address=address)
             start += count
             for product in products:
-                self._weigh(build, gate, product, part)
+                self._weigh(build, gate, product, gated_before, part)
 
     @staticmethod
-    def _weigh(build: Builder, gate: Gate, product: fx.Node, part: fx.Node) -> None:
-        gated_before = next(each for each in product.args if gate.source in _reads(each))
+    def _weigh(
+        build: Builder, gate: Gate, product: fx.Node, gated_before: fx.Node, part: fx.Node
+    ) -> None:
         weights = next(each for each in product.args if each is not gated_before)
         assert isinstance(weights, fx.Node)
         with build.graph.inserting_before(product):
@@ -237,16 +248,12 @@ class _Pooled:
             product.args = (gate.source, gated)
 
 
-def _reads(node: object) -> list[fx.Node]:
-    return node.all_input_nodes if isinstance(node, fx.Node) else []
-
-
 def _product(gate: Gate) -> fx.Node:
     return next(iter(gate.sigmoid.users))
 
 
 def _is_weighing(node: fx.Node) -> bool:
-    """Tells whether a node is a product with weights of which each is read nowhere else."""
+    """Tells whether a node is a product of two tensors."""
     if node.target is not aten.mul.Tensor:
         return False
     first, second = node.args

@@ -87,8 +87,8 @@ class Layout:
             return None
         sources = [each for each in node.all_input_nodes if each.op != "get_attr"]
         if node.target is aten.cat.default:
-            parts, dimension = arguments_of(node)
-            if dimension != 1:
+            parts, *dimension = arguments_of(node)
+            if dimension != [1]:
                 return None
             return [place for part in parts for place in self._of(part)]
         if node.args[1] != 1:
@@ -228,7 +228,8 @@ class Layout:
             return self._map(rebuilding, node)
         if first not in self._places and second not in self._places:
             return None
-        if shape_of(first)[1:2] != shape_of(second)[1:2]:
+        shapes = shape_of(first), shape_of(second)
+        if any(len(shape) != _MAPS for shape in shapes) or shapes[0][1] != shapes[1][1]:
             return None
         one, other = self._whole(first), self._whole(second)
         if one is None or other is None:
@@ -252,11 +253,10 @@ class Layout:
         other_places: Sequence[Place],
     ) -> bool:
         """Puts the other's channels in the order of the one's, if that costs nothing."""
-        del one
         order = _order_like(places, other_places)
         if order == list(range(len(order))):
             return True
-        done = reorder(self._rebuilding.build, other, order)
+        done = reorder(self._rebuilding.build, other, order, one)
         if not done:
             return False
         now = {channel: place for place, channel in enumerate(order)}

@@ -28,45 +28,50 @@ CHANNELWISE = frozenset(
 """Operators of one tensor that compute each channel from itself alone."""
 
 _JOINS = frozenset({aten.add.Tensor, aten.mul.Tensor})
+_MAPS = 4
 
 
-def reorder(build: Builder, node: fx.Node, order: Sequence[int]) -> frozenset[fx.Node]:
+def reorder(
+    build: Builder, node: fx.Node, order: Sequence[int], fixed: fx.Node
+) -> frozenset[fx.Node]:
     """Makes a node put out its channels in another order, if only weights have to be ordered.
 
     Args:
         build: The graph under construction.
         node: A node that nobody has read yet.
         order: For each place, the channel that is to stand there.
+        fixed: A node that has to stay as it is.
 
     Returns:
         All nodes that put out their channels in that order now; none if it cannot be done.
     """
-    if node.users or not _can(build, node):
+    if node.users or not _can(build, node, fixed):
         return frozenset()
     return frozenset(_apply(build, node, order))
 
 
-def _can(build: Builder, node: fx.Node) -> bool:
+def _can(build: Builder, node: fx.Node, fixed: fx.Node) -> bool:
+    if node is fixed:
+        return False
     if node.target in CHANNELWISE:
-        return _can_below(build, node.args[0])
+        return _can_below(build, node.args[0], fixed)
     if node.target in _JOINS:
-        return (
-            all(
-                isinstance(each, fx.Node)
-                and shape_of(each)[1:2] == shape_of(node)[1:2]
-                and _can_below(build, each)
-                for each in node.args
-            )
-            and node.args[0] is not node.args[1]
+        first, second = node.args
+        return first is not second and all(
+            isinstance(each, fx.Node)
+            and len(shape_of(each)) == len(shape_of(node)) == _MAPS
+            and shape_of(each)[1] == shape_of(node)[1]
+            and _can_below(build, each, fixed)
+            for each in node.args
         )
     conv = read_convolution(build, node)
     if conv is None:
         return False
-    return conv.is_dense or (conv.is_depthwise and _can_below(build, conv.source))
+    return conv.is_dense or (conv.is_depthwise and _can_below(build, conv.source, fixed))
 
 
-def _can_below(build: Builder, node: object) -> bool:
-    return isinstance(node, fx.Node) and len(node.users) == 1 and _can(build, node)
+def _can_below(build: Builder, node: object, fixed: fx.Node) -> bool:
+    return isinstance(node, fx.Node) and len(node.users) == 1 and _can(build, node, fixed)
 
 
 def _apply(build: Builder, node: fx.Node, order: Sequence[int]) -> list[fx.Node]:

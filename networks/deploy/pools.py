@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import fx
 
 from networks.deploy.building import Rebuilding, address_of, arguments_of, aten, shape_of
 from networks.deploy.convolutions import Convolution
+
+_MAPS = 4
 
 
 def pools_to_convolutions(module: fx.GraphModule) -> fx.GraphModule:
@@ -31,7 +35,11 @@ def is_tiling(node: fx.Node) -> bool:
     if node.target is not aten.avg_pool2d.default:
         return False
     source, kernel, *rest = arguments_of(node)
-    stride = rest[0] if rest else []
+    # Stride, padding, rounding, whether padding counts, divisor: what is not said is usual.
+    usual: tuple[Any, ...] = ([], 0, False, True, None)
+    stride, padding, _, _, divisor = (*rest, *usual[len(rest) :])
+    if len(shape_of(node)) != _MAPS or divisor is not None or padding not in (0, [0], [0, 0]):
+        return False
     sides = zip(shape_of(source)[2:], _windows(kernel), shape_of(node)[2:], strict=True)
     return stride in ([], kernel) and all(side == window * n for side, window, n in sides)
 

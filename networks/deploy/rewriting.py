@@ -14,6 +14,7 @@ from networks.deploy.layout import order_channels
 from networks.deploy.siblings import merge_siblings
 from networks.deploy.sums import nest_sums
 
+_MAPS = 4
 REWRITTEN = "rewritten"
 """Key of a graph's ``meta``: whether it was rewritten."""
 STEPS = (as_channels, fold, order_channels, nest_sums, merge_siblings, merge_gates)
@@ -49,4 +50,7 @@ def rewrite(module: nn.Module, size: ImageSize, *, batch: int = 1) -> nn.Module:
 
 
 def _channels_last(graph: fx.GraphModule) -> fx.GraphModule:
-    return graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    for constant in graph.buffers():
+        if constant.dim() == _MAPS:
+            constant.data = constant.contiguous(memory_format=torch.channels_last)
+    return graph

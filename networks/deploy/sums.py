@@ -90,7 +90,9 @@ def _is_up(term: Term, node: fx.Node) -> bool:
         return False
     below, above = shape_of(_below(term)), shape_of(up)
     ratios = {fine / coarse for fine, coarse in zip(above[2:], below[2:], strict=True)}
-    return len(ratios) == 1 and ratios.pop().is_integer()
+    # Scales that do not fit the sizes pick other pixels.
+    ratios |= {scale for scale in up.args[2:] if isinstance(scale, int | float)}
+    return len(ratios) == 1 and float(ratios.pop()).is_integer()
 
 
 def _below(term: Term) -> fx.Node:

@@ -19,7 +19,6 @@ from networks.deploy.convolutions import Convolution, read_convolution
 
 _OPEN = 40.0
 """What a sigmoid has to be given to be exactly 1, in double precision as well."""
-_REDUCING = frozenset({aten.avg_pool2d.default, aten.mean.dim})
 
 
 @dataclass(frozen=True)
@@ -178,16 +177,16 @@ class Widening:
         self, user: fx.Node, narrow: fx.Node, wide: fx.Node, places: Sequence[int]
     ) -> None:
         conv = read_convolution(self.build, user)
-        if user.target in _REDUCING:
+        if _reduces(user):
             less = self.build.call(
-                user.target,
+                user.target,  # type: ignore[arg-type]
                 wide,
                 *user.args[1:],
                 address=address_of(user),
                 named=user.kwargs,
             )
             self._read_wide(user, less, places, set())
-        elif user.target is aten.cat.default:
+        elif user.target is aten.cat.default and user.args[1:] == (1,):
             self._join(user, narrow, wide, places)
         elif conv is not None and conv.is_dense:
             made = conv.reading(wide, places, shape_of(wide)[1]).write(self.build)
@@ -217,3 +216,11 @@ class Widening:
             address=address_of(user),
         )
         self._read_wide(user, joined, now, set())
+
+
+def _reduces(node: fx.Node) -> bool:
+    """Tells whether a node makes less of each channel of maps."""
+    if node.target is aten.mean.dim:
+        source, sides, *_ = arguments_of(node)
+        return bool(sides) and {side % len(shape_of(source)) for side in sides} <= {2, 3}
+    return node.target is aten.avg_pool2d.default

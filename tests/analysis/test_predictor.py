@@ -154,3 +154,33 @@ def test_a_damaged_file_is_told(calibration, tmp_path, damage, said):
 def test_a_missing_file_says_how_to_get_one(tmp_path):
     with pytest.raises(BranchworkError, match="branchwork calibrate"):
         read_calibration(tmp_path / "none.json")
+
+
+def test_what_was_never_measured_is_told(calibration):
+    kinds = {
+        kernel.kind
+        for sample in calibration.samples
+        for kernel in kernels_of(sample.spec.operations(sample.input), are_fused=True)
+    }
+    without = [
+        sample
+        for sample in calibration.samples
+        if all(k.kind != "stack" for k in calibration._kernels(sample.spec, sample.input))
+    ]
+    blind = replace(calibration, samples=tuple(without))
+    spec, size = PRESETS["lite_hrnet_18"].make(17), ImageSize(256, 192)
+    assert "stack" in kinds
+    assert "stack" in blind.predict(spec, size).unknown
+    assert not calibration.predict(spec, size).unknown
+
+
+def test_drawn_networks_have_what_the_presets_have():
+    drawn = {
+        kernel.kind
+        for each in itertools.islice(draw_networks(0), 150)
+        for kernel in kernels_of(each.spec.operations(each.size), are_fused=True)
+    }
+    for name, preset in PRESETS.items():
+        spec = preset.make(17)
+        kernels = kernels_of(spec.operations(ImageSize(256, 192)), are_fused=True)
+        assert {kernel.kind for kernel in kernels} <= drawn, name
