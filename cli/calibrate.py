@@ -102,9 +102,13 @@ def _measured(runtime: str, threads: int, minutes: float, seed: int) -> Calibrat
     from analysis.calibrating import calibrate as measure
     from cli.progress import progress
 
-    with progress(1.0, "calibrating") as reporter:
+    with progress(minutes, "calibrating, minute") as reporter:
         return measure(
-            runtime, threads=threads, minutes=minutes, seed=seed, on_progress=reporter.update
+            runtime,
+            threads=threads,
+            minutes=minutes,
+            seed=seed,
+            on_progress=lambda done, text: reporter.update(done * minutes, text),
         )
 
 

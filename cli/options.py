@@ -33,6 +33,14 @@ Networks = Annotated[
         show_default=False,
     ),
 ]
+OneNetwork = Annotated[
+    str,
+    typer.Argument(
+        metavar="NETWORK",
+        help="A preset, a spec file (.json), or a spec_id that the run store holds.",
+        show_default=False,
+    ),
+]
 Task = Annotated[
     str | None,
     typer.Option(

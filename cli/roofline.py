@@ -7,21 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import AsJson, Blocks, Changes, Input, Runs, Task, open_store
+from cli.options import AsJson, Blocks, Changes, Input, OneNetwork, Runs, Task, open_store
 
 if TYPE_CHECKING:
     from analysis.roofline import Roofline
 
 
 def roofline(
-    network: Annotated[
-        str,
-        typer.Argument(
-            metavar="NETWORK",
-            help="A preset, a spec file (.json), or a spec_id that the run store holds.",
-            show_default=False,
-        ),
-    ],
+    network: OneNetwork,
     input_: Input = None,
     task: Task = None,
     runtime: Annotated[

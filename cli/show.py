@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from cli.options import AsJson, Blocks, Changes, Runs, Task, open_store
+from cli.options import AsJson, Blocks, Changes, OneNetwork, Runs, Task, open_store
 
 if TYPE_CHECKING:
     from blocks import Ins
@@ -16,14 +14,7 @@ if TYPE_CHECKING:
 
 
 def show(
-    network: Annotated[
-        str,
-        typer.Argument(
-            metavar="NETWORK",
-            help="A preset, a spec file (.json), or a spec_id that the run store holds.",
-            show_default=False,
-        ),
-    ],
+    network: OneNetwork,
     task: Task = None,
     changes: Changes = None,
     as_json: AsJson = False,

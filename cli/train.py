@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import DEFAULT_TASK, AsJson, Blocks, Changes, Input, Runs, open_store
+from cli.options import DEFAULT_TASK, AsJson, Blocks, Changes, Input, OneNetwork, Runs, open_store
 
 if TYPE_CHECKING:
     from analysis.records import Record
@@ -26,14 +26,7 @@ _STUDY = "train"
 
 
 def train(
-    network: Annotated[
-        str,
-        typer.Argument(
-            metavar="NETWORK",
-            help="A preset, a spec file (.json), or a spec_id that the run store holds.",
-            show_default=False,
-        ),
-    ],
+    network: OneNetwork,
     task: Annotated[
         str,
         typer.Option(

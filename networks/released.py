@@ -131,8 +131,8 @@ def _released_presets() -> tuple[str, ...]:
 def _read(path: Path) -> Mapping[str, Tensor]:
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
+    # torch.load raises many kinds of errors for a file that is not its own.
     except Exception as error:
-        # torch.load raises many kinds of errors for a file that is not its own.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         got = f"{type(error).__name__}: {reason}"[:160]
         if isinstance(error, pickle.UnpicklingError):

@@ -113,8 +113,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
         return Checkpoint(**{**data, "identity": RunIdentity(**data["identity"])})
+    # torch.load raises many kinds of errors for a file that is not its own.
     except Exception as error:
-        # torch.load raises many kinds of errors for a file that is not its own.
         raise misfit(path, error) from error
 
 

@@ -6,42 +6,25 @@ import copy
 import os
 import shutil
 import types
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from analysis.runtimes.runtime import (
-    DTYPES,
-    Conditions,
-    Prepared,
-    Runtime,
-    as_outputs,
-    pytorch_threads,
-)
+from analysis.runtimes.pytorch import PyTorchPrepared, PyTorchRuntime
+from analysis.runtimes.runtime import DTYPES, Conditions, Prepared
 from blocks import Problem
 
 _COMPILERS = ("g++", "clang++", "cl")
 
 
-class CompiledRuntime(Runtime):
+class CompiledRuntime(PyTorchRuntime):
     """``torch.compile`` with its default backend, Inductor, on the CPU."""
 
     @property
     def name(self) -> str:
         """``compile``."""
         return "compile"
-
-    @property
-    def package(self) -> str:
-        """PyTorch."""
-        return "torch"
-
-    @property
-    def dtypes(self) -> tuple[str, ...]:
-        """All."""
-        return tuple(DTYPES)
 
     def missing(self) -> Problem | None:
         """Inductor writes C++, which something must compile."""
@@ -65,29 +48,12 @@ class CompiledRuntime(Runtime):
             raise self.cannot_run(error) from error
 
 
-class _CompiledPrepared(Prepared):
+class _CompiledPrepared(PyTorchPrepared):
     def __init__(self, module: nn.Module, conditions: Conditions) -> None:
-        dtype = DTYPES[conditions.dtype]
-        self._compiled = compiled(copy.deepcopy(module).eval().to(dtype))
-        self._images = conditions.images().to(dtype)
-        self._threads = conditions.threads
+        copied = copy.deepcopy(module).eval().to(DTYPES[conditions.dtype])
+        super().__init__(compiled(copied), conditions)
+        # Compiles now, for as many threads as will run it: the code depends on their number.
         self.outputs()
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Gives PyTorch the threads; the code that Inductor writes depends on their number."""
-        with pytorch_threads(self._threads):
-            yield
-
-    def run(self) -> object:
-        """Makes one pass."""
-        with torch.inference_mode():
-            return self._compiled(self._images)
-
-    def outputs(self) -> tuple[Tensor, ...]:
-        """Makes one pass."""
-        with self.turn():
-            return as_outputs(self.run())
 
     def num_kernels(self) -> int | None:
         """None: Inductor does not say how often it calls its kernels."""

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from analysis.runtimes.compiled import compiled
 from analysis.runtimes.eager import num_operator_calls
+from analysis.runtimes.pytorch import PyTorchRuntime
 from analysis.runtimes.runtime import (
     DTYPES,
     Conditions,
     Prepared,
-    Runtime,
     UnusableRuntimeError,
     as_outputs,
     pytorch_threads,
@@ -31,18 +31,8 @@ from blocks import Problem
 _NUM_BEFORE_CAPTURE = 3
 
 
-class CudaRuntime(Runtime):
+class CudaRuntime(PyTorchRuntime):
     """What the three have in common."""
-
-    @property
-    def package(self) -> str:
-        """PyTorch."""
-        return "torch"
-
-    @property
-    def dtypes(self) -> tuple[str, ...]:
-        """All."""
-        return tuple(DTYPES)
 
     def missing(self) -> Problem | None:
         """Says so where there is no GPU."""

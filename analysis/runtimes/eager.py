@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from analysis.runtimes.module_times import module_times_ms
-from analysis.runtimes.runtime import (
-    DTYPES,
-    Conditions,
-    Prepared,
-    Runtime,
-    as_outputs,
-    pytorch_threads,
-)
+from analysis.runtimes.pytorch import PyTorchPrepared, PyTorchRuntime
+from analysis.runtimes.runtime import DTYPES, Conditions, Prepared
 from blocks import Problem, record
 
 
-class EagerRuntime(Runtime):
+class EagerRuntime(PyTorchRuntime):
     """PyTorch without compilation, on the CPU."""
 
     @property
     def name(self) -> str:
         """``eager``."""
         return "eager"
-
-    @property
-    def package(self) -> str:
-        """PyTorch."""
-        return "torch"
-
-    @property
-    def dtypes(self) -> tuple[str, ...]:
-        """All: a CPU without instructions for a format computes in it all the same."""
-        return tuple(DTYPES)
 
     def missing(self) -> Problem | None:
         """None: it is always there."""
@@ -49,28 +31,10 @@ class EagerRuntime(Runtime):
         return _EagerPrepared(module, conditions)
 
 
-class _EagerPrepared(Prepared):
+class _EagerPrepared(PyTorchPrepared):
     def __init__(self, module: nn.Module, conditions: Conditions) -> None:
-        dtype = DTYPES[conditions.dtype]
-        self._module = copy.deepcopy(module).eval().to(dtype)
-        self._images = conditions.images().to(dtype)
-        self._threads = conditions.threads
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Gives PyTorch the threads."""
-        with pytorch_threads(self._threads):
-            yield
-
-    def run(self) -> object:
-        """Makes one pass."""
-        with torch.inference_mode():
-            return self._module(self._images)
-
-    def outputs(self) -> tuple[Tensor, ...]:
-        """Makes one pass."""
-        with self.turn():
-            return as_outputs(self.run())
+        self._module = copy.deepcopy(module).eval().to(DTYPES[conditions.dtype])
+        super().__init__(self._module, conditions)
 
     def num_kernels(self) -> int | None:
         """Counts the operator calls that touch memory."""

@@ -11,6 +11,8 @@ from torch import Tensor, fx
 from networks.deploy.capturing import ADDRESS, SHAPE
 
 aten = torch.ops.aten
+NUM_SIDES = 4
+"""Sides of a batch of maps: images, channels, rows, columns."""
 
 
 class Builder:
@@ -96,6 +98,12 @@ def shape_of(node: fx.Node) -> tuple[int, ...]:
     """Returns the sides of the tensor that a node makes."""
     shape: tuple[int, ...] = node.meta[SHAPE]
     return shape
+
+
+def is_maps(node: fx.Node) -> bool:
+    """Tells whether a node makes one tensor of maps (N, C, H, W)."""
+    shape = shape_of(node)
+    return len(shape) == NUM_SIDES and not isinstance(shape[0], tuple)
 
 
 def arguments_of(node: fx.Node) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, fx
 
-from networks.deploy.building import Rebuilding, address_of, aten, shape_of
+from networks.deploy.building import Rebuilding, address_of, aten, is_maps, shape_of
 
 MOVEMENTS = frozenset(
     {
@@ -40,9 +40,6 @@ MOVEMENTS = frozenset(
     }
 )
 """Operators that compute nothing: each number that they put out is one that came in."""
-
-_MAPS = 4
-"""Dimensions of a batch of maps."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ class ChannelReader:
         Args:
             node: A node of a captured graph.
         """
-        if len(shape_of(node)) != _MAPS or isinstance(shape_of(node)[0], tuple):
+        if not is_maps(node):
             return None
         places = self._of(node)
         assert isinstance(places, Tensor)
@@ -125,7 +122,7 @@ class ChannelReader:
         for first in firsts:
             start, source = self._source(first)
             shape = shape_of(source)
-            if len(shape) != _MAPS or shape[0] != len(places) or shape[2:] != places.shape[2:]:
+            if not is_maps(source) or shape[0] != len(places) or shape[2:] != places.shape[2:]:
                 return None
             area = shape[2] * shape[3]
             channel, rest = divmod(first - start, area)

@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, fx
 
-from networks.deploy.building import Builder, aten
-
-_MAPS = 4
+from networks.deploy.building import NUM_SIDES, Builder, aten
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,7 +134,7 @@ def read_convolution(builder: Builder, node: fx.Node) -> Convolution | None:
     if weight.op != "get_attr" or (isinstance(bias, fx.Node) and bias.op != "get_attr"):
         return None
     value = builder.value(weight)
-    if value.dim() != _MAPS:
+    if value.dim() != NUM_SIDES:
         return None
     assert isinstance(groups, int)
     num_outs = value.shape[1] * groups if transposed else len(value)

@@ -10,10 +10,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, fx
 
-from networks.deploy.building import Rebuilding, address_of, arguments_of, aten, shape_of
+from networks.deploy.building import Rebuilding, address_of, arguments_of, aten, is_maps, shape_of
 from networks.deploy.convolutions import Convolution, read_convolution
-
-_MAPS = 4
 
 
 def fold(module: fx.GraphModule) -> fx.GraphModule:
@@ -44,7 +42,7 @@ def _fold_norm(rebuilding: Rebuilding, node: fx.Node) -> fx.Node | None:
         return None
     source, *constants, is_training, _, epsilon = arguments_of(norm)
     weight, bias, mean, variance = map(rebuilding.value, constants)
-    if is_training or mean is None or variance is None or len(shape_of(source)) != _MAPS:
+    if is_training or mean is None or variance is None or not is_maps(source):
         return None
     # In double precision, so that folding adds no rounding of its own but the last.
     scale = torch.rsqrt(variance.double() + epsilon)

@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import fx
 
-from networks.deploy.building import Rebuilding, address_of, arguments_of, aten, shape_of
+from networks.deploy.building import Rebuilding, address_of, arguments_of, aten, is_maps, shape_of
 from networks.deploy.convolutions import Convolution, read_convolution
 from networks.deploy.ordering import CHANNELWISE, reorder
 from networks.deploy.widening import Sliced, Widening
@@ -23,7 +23,6 @@ from networks.deploy.widening import Sliced, Widening
 Place = tuple[fx.Node, int]
 """A channel of a new tensor."""
 
-_MAPS = 4
 _CHAIN = frozenset({aten.mul.Tensor, aten.convolution.default})
 _CHEAP_MACS = 3_000_000
 """Multiply-accumulates with zeros that cost less than copying channels out of a tensor first."""
@@ -83,7 +82,7 @@ class Layout:
         return places[0][0]
 
     def _moved(self, node: fx.Node) -> list[Place] | None:
-        if len(shape_of(node)) != _MAPS:
+        if not is_maps(node):
             return None
         sources = [each for each in node.all_input_nodes if each.op != "get_attr"]
         if node.target is aten.cat.default:
@@ -190,22 +189,13 @@ class Layout:
         self, conv: Convolution, places: Sequence[Place], node: fx.Node
     ) -> Convolution:
         """Returns the dense convolution that reads its channels where they are."""
-        sources = tuple(dict.fromkeys(source for source, _ in places))
-        num_ins = sum(shape_of(source)[1] for source in sources)
+        num_ins = sum(shape_of(source)[1] for source in {source for source, _ in places})
         _, _, height, width = shape_of(node)
         macs = conv.num_outs * conv.weight[0, 0].numel() * height * width
         if (num_ins - len(set(places))) * macs > _CHEAP_MACS:
             made = self._gather(places, conv.address)
             return conv.reading(made, range(len(places)), len(places))
-        starts, count = {}, 0
-        for source in sources:
-            starts[source] = count
-            count += shape_of(source)[1]
-        whole = sources[0]
-        if len(sources) > 1:
-            every = [(source, c) for source in sources for c in range(shape_of(source)[1])]
-            whole = self._gather(every, conv.address)
-        at = [starts[source] + channel for source, channel in places]
+        whole, at = self._side_by_side(places, conv.address)
         return conv.reading(whole, at, num_ins)
 
     def _map(self, rebuilding: Rebuilding, node: fx.Node) -> fx.Node | None:
@@ -228,8 +218,7 @@ class Layout:
             return self._map(rebuilding, node)
         if first not in self._places and second not in self._places:
             return None
-        shapes = shape_of(first), shape_of(second)
-        if any(len(shape) != _MAPS for shape in shapes) or shapes[0][1] != shapes[1][1]:
+        if not is_maps(first) or not is_maps(second) or shape_of(first)[1] != shape_of(second)[1]:
             return None
         one, other = self._whole(first), self._whole(second)
         if one is None or other is None:
@@ -318,20 +307,21 @@ class Layout:
         ]
         if len(parts) == 1:
             return parts[0]
-        sources = list(dict.fromkeys(source for source, _ in places))
-        if len(runs) <= len(sources) + 1:
+        if len(runs) <= len({source for source, _ in places}) + 1:
             return build.call(aten.cat.default, parts, 1, address=address)
-        starts, count = {}, 0
-        for source in sources:
-            starts[source] = count
-            count += shape_of(source)[1]
-        whole = sources[0]
-        if len(sources) > 1:
-            every = [(source, c) for source in sources for c in range(shape_of(source)[1])]
-            whole = self._gather(every, address)
-        order = torch.tensor([starts[source] + channel for source, channel in places])
-        index = build.constant(f"{address}.order" if address else "order", order)
+        whole, order = self._side_by_side(places, address)
+        index = build.constant(f"{address}.order" if address else "order", torch.tensor(order))
         return build.call(aten.index_select.default, whole, 1, index, address=address)
+
+    def _side_by_side(self, places: Sequence[Place], address: str) -> tuple[fx.Node, list[int]]:
+        """Returns one tensor with all channels of all sources, and where the places are in it."""
+        starts: dict[fx.Node, int] = {}
+        every: list[Place] = []
+        for source in dict.fromkeys(source for source, _ in places):
+            starts[source] = len(every)
+            every += [(source, channel) for channel in range(shape_of(source)[1])]
+        whole = self._gather(every, address) if len(starts) > 1 else every[0][0]
+        return whole, [starts[source] + channel for source, channel in places]
 
 
 def _order_like(places: Sequence[Place], others: Sequence[Place]) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import fx
 
-from networks.deploy.building import Builder, aten, shape_of
+from networks.deploy.building import Builder, aten, is_maps, shape_of
 from networks.deploy.convolutions import read_convolution
 
 CHANNELWISE = frozenset(
@@ -28,7 +28,6 @@ CHANNELWISE = frozenset(
 """Operators of one tensor that compute each channel from itself alone."""
 
 _JOINS = frozenset({aten.add.Tensor, aten.mul.Tensor})
-_MAPS = 4
 
 
 def reorder(
@@ -59,7 +58,7 @@ def _can(build: Builder, node: fx.Node, fixed: fx.Node) -> bool:
         first, second = node.args
         return first is not second and all(
             isinstance(each, fx.Node)
-            and len(shape_of(each)) == len(shape_of(node)) == _MAPS
+            and is_maps(each)
             and shape_of(each)[1] == shape_of(node)[1]
             and _can_below(build, each, fixed)
             for each in node.args

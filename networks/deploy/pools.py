@@ -7,10 +7,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from networks.deploy.building import Rebuilding, address_of, arguments_of, aten, shape_of
+from networks.deploy.building import Rebuilding, address_of, arguments_of, aten, is_maps, shape_of
 from networks.deploy.convolutions import Convolution
-
-_MAPS = 4
 
 
 def pools_to_convolutions(module: fx.GraphModule) -> fx.GraphModule:
@@ -38,7 +36,7 @@ def is_tiling(node: fx.Node) -> bool:
     # Stride, padding, rounding, whether padding counts, divisor: what is not said is usual.
     usual: tuple[Any, ...] = ([], 0, False, True, None)
     stride, padding, _, _, divisor = (*rest, *usual[len(rest) :])
-    if len(shape_of(node)) != _MAPS or divisor is not None or padding not in (0, [0], [0, 0]):
+    if not is_maps(node) or divisor is not None or padding not in (0, [0], [0, 0]):
         return False
     sides = zip(shape_of(source)[2:], _windows(kernel), shape_of(node)[2:], strict=True)
     return stride in ([], kernel) and all(side == window * n for side, window, n in sides)

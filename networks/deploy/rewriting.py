@@ -6,6 +6,7 @@ import torch
 from torch import fx, nn
 
 from blocks import ImageSize
+from networks.deploy.building import NUM_SIDES
 from networks.deploy.capturing import capture
 from networks.deploy.channels import as_channels
 from networks.deploy.folding import fold
@@ -14,7 +15,6 @@ from networks.deploy.layout import order_channels
 from networks.deploy.siblings import merge_siblings
 from networks.deploy.sums import nest_sums
 
-_MAPS = 4
 REWRITTEN = "rewritten"
 """Key of a graph's ``meta``: whether it was rewritten."""
 STEPS = (as_channels, fold, order_channels, nest_sums, merge_siblings, merge_gates)
@@ -51,6 +51,6 @@ def rewrite(module: nn.Module, size: ImageSize, *, batch: int = 1) -> nn.Module:
 
 def _channels_last(graph: fx.GraphModule) -> fx.GraphModule:
     for constant in graph.buffers():
-        if constant.dim() == _MAPS:
+        if constant.dim() == NUM_SIDES:
             constant.data = constant.contiguous(memory_format=torch.channels_last)
     return graph

@@ -7,9 +7,7 @@ from typing import NamedTuple
 
 from torch import fx
 
-from networks.deploy.building import Rebuilding, address_of, aten, shape_of
-
-_MAPS = 4
+from networks.deploy.building import Rebuilding, address_of, aten, is_maps, shape_of
 
 
 class Term(NamedTuple):
@@ -33,7 +31,7 @@ def nest_sums(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _nest(rebuilding: Rebuilding, node: fx.Node) -> fx.Node | None:
-    if len(shape_of(node)) != _MAPS or not _is_sum(node) or _is_inside(node):
+    if not is_maps(node) or not _is_sum(node) or _is_inside(node):
         return None
     terms = _terms(node)
     ups = [term for term in terms if _is_up(term, node)]

@@ -12,6 +12,7 @@ from analysis import calibrating, calibration_devices
 from analysis.calibrating import calibrate, measure_in_turns, prepare_drawn
 from analysis.calibration_devices import COPIED_SCRIPT, export_calibration, import_table
 from analysis.calibration_networks import draw_networks
+from analysis.calibrations import CalibrationSample
 from blocks import BranchworkError
 
 
@@ -29,6 +30,35 @@ def test_networks_are_measured_whole_and_by_layer():
     assert 0 < sample.time_ms < 10_000
     assert sum(sample.layer_times_ms.values()) > 0.2 * sample.time_ms
     assert sample.spec == drawn.spec
+
+
+@pytest.mark.parametrize(("num_whole", "is_kept"), [(2, True), (1, False)])
+def test_ctrl_c_keeps_what_was_measured_if_it_is_enough(monkeypatch, num_whole, is_kept):
+    turns = iter(range(10))
+
+    def measure(ready, threads):
+        if next(turns) == num_whole:
+            raise KeyboardInterrupt
+        return [
+            CalibrationSample(
+                spec=drawn.spec,
+                input=drawn.size,
+                time_ms=1.0,
+                before_ms=1.0,
+                again_ms=1.0,
+                layer_times_ms={},
+            )
+            for drawn, _ in ready
+        ]
+
+    monkeypatch.setattr(calibrating, "FEWEST_NETWORKS", 12)
+    monkeypatch.setattr(calibrating, "prepare_drawn", lambda *_: None)
+    monkeypatch.setattr(calibrating, "measure_in_turns", measure)
+    if is_kept:
+        assert len(calibrate("eager").samples) == 12
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            calibrate("eager")
 
 
 def test_what_cannot_be_run_is_counted_and_too_few_are_told(monkeypatch):

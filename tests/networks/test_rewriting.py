@@ -200,7 +200,15 @@ class TestFold:
                 return self.norm(x) + x * 3
 
         module = trained_affine_free(Shared().double())
-        assert off(module, fold(as_channels(capture(module, SIZE)))) < 1e-13
+        graph = fold(as_channels(capture(module, SIZE)))
+        assert off(module, graph) < 1e-13
+        # The convolution is made once; its norm is a filter of its own.
+        weights = [
+            node.meta["shape"]
+            for node in graph.graph.nodes
+            if node.op == "get_attr" and len(node.meta["shape"]) == 4
+        ]
+        assert sorted(weights) == [(4, 1, 1, 1), (4, 3, 3, 3)]
 
     def test_other_strides_and_kernels_are_not_added(self):
         class Uneven(nn.Module):
@@ -342,6 +350,23 @@ def test_siblings_are_merged():
     graph = merge_siblings(capture(module, SIZE))
     assert calls(graph)["aten.convolution.default"] == 2
     assert calls(graph)["aten.relu.default"] == 1
+    assert off(module, graph) < 1e-14
+
+
+def test_a_sibling_that_is_read_without_its_activation_as_well_keeps_it():
+    class Siblings(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convs = nn.ModuleList(nn.Conv2d(3, n, 1) for n in (2, 3))
+
+        def forward(self, image):
+            first, second = (conv(image) for conv in self.convs)
+            return torch.cat([F.relu(first), F.relu(second), first * 2], dim=1)
+
+    module = Siblings().double().eval()
+    graph = merge_siblings(capture(module, SIZE))
+    assert calls(graph)["aten.convolution.default"] == 1
+    assert calls(graph)["aten.relu.default"] == 2
     assert off(module, graph) < 1e-14
 
 
