@@ -58,9 +58,10 @@ class Pick:
 def as_channels(module: fx.GraphModule) -> fx.GraphModule:
     """Writes a graph anew in which channels are moved by few operators, never in five dimensions.
 
-    Any chain of views, splits, stacks and transposes whose result has whole channels of computed
-    maps as its channels becomes one concatenation of slices, or a gather (``index_select``) with
-    a constant order. Chains that move numbers in another way stay as they are.
+    Any chain of views, splits, stacks and transposes whose result has whole channels of maps as
+    its channels becomes one concatenation of slices, or a gather (``index_select``) with a
+    constant order; maps on the way are made as well, since runtimes know a shuffle by its order.
+    Chains that move numbers in another way stay as they are.
 
     Args:
         module: A captured graph; it is left as it is.
@@ -84,6 +85,7 @@ class ChannelReader:
 
     def __init__(self) -> None:
         self._places: dict[fx.Node, Tensor | tuple[Tensor, ...]] = {}
+        self._picks: dict[fx.Node, tuple[Pick, ...]] = {}
         self._sources: list[tuple[int, fx.Node]] = []
         self._num_places = 0
 
@@ -93,26 +95,31 @@ class ChannelReader:
         Args:
             node: A node of a captured graph.
         """
-        if not is_maps(node):
-            return None
-        places = self._of(node)
-        assert isinstance(places, Tensor)
-        return self._read(places)
+        self._of(node)
+        return self._picks.get(node)
 
     def _of(self, node: fx.Node) -> Tensor | tuple[Tensor, ...]:
-        if node in self._places:
-            return self._places[node]
-        if _moves(node):
-            assert callable(node.target)
-            moved = node.target(*fx.map_arg(node.args, self._of), **node.kwargs)
-            found = moved if isinstance(moved, Tensor) else tuple(moved)
-        else:
-            count = torch.Size(shape_of(node)).numel()
-            found = torch.arange(self._num_places, self._num_places + count)
-            found = found.reshape(shape_of(node))
-            self._sources.append((self._num_places, node))
-            self._num_places += count
-        self._places[node] = found
+        if node not in self._places:
+            self._places[node] = self._moved(node) if _moves(node) else self._new(node)
+        return self._places[node]
+
+    def _moved(self, node: fx.Node) -> Tensor | tuple[Tensor, ...]:
+        assert callable(node.target)
+        moved = node.target(*fx.map_arg(node.args, self._of), **node.kwargs)
+        if not isinstance(moved, Tensor):
+            return tuple(moved)
+        picks = self._read(moved) if is_maps(node) else None
+        if picks is None:
+            return moved
+        # These maps are made, and what moves them further starts from them.
+        self._picks[node] = picks
+        return self._new(node)
+
+    def _new(self, node: fx.Node) -> Tensor:
+        count = torch.Size(shape_of(node)).numel()
+        found = torch.arange(self._num_places, self._num_places + count).reshape(shape_of(node))
+        self._sources.append((self._num_places, node))
+        self._num_places += count
         return found
 
     def _read(self, places: Tensor) -> tuple[Pick, ...] | None:
@@ -162,16 +169,15 @@ class _Writer:
         self._joined: dict[tuple[fx.Node, ...], fx.Node] = {}
 
     def write(self, picks: Sequence[Pick], address: str) -> fx.Node:
-        sources = tuple(dict.fromkeys(pick.source for pick in picks))
-        if len(picks) == len(sources) and all(_run(pick.channels) for pick in picks):
-            parts = [self._slice(pick, address) for pick in picks]
-            return parts[0] if len(parts) == 1 else self._join(tuple(parts), address)
+        if len({pick.source for pick in picks}) == len(picks) and all(map(_is_run, picks)):
+            return self._join([self._slice(pick, address) for pick in picks], address)
+        # What nobody picks beside a run is sliced off first: joining takes as long as it is.
+        runs = {source: _run_of(picks, source) for source in dict.fromkeys(map(_source, picks))}
         starts, count = {}, 0
-        for source in sources:
-            starts[source] = count
-            count += shape_of(source)[1]
-        joined = tuple(self._rebuilding[source] for source in sources)
-        whole = joined[0] if len(joined) == 1 else self._join(joined, address)
+        for source, run in runs.items():
+            starts[source] = count - run.channels[0]
+            count += len(run.channels)
+        whole = self._join([self._slice(run, address) for run in runs.values()], address)
         order = [starts[pick.source] + channel for pick in picks for channel in pick.channels]
         return gather(self._rebuilding, whole, order, address)
 
@@ -179,15 +185,28 @@ class _Writer:
         made = self._rebuilding[pick.source]
         return slice_channels(self._rebuilding, made, pick.channels[0], len(pick.channels), address)
 
-    def _join(self, parts: tuple[fx.Node, ...], address: str) -> fx.Node:
-        if parts not in self._joined:
+    def _join(self, parts: Sequence[fx.Node], address: str) -> fx.Node:
+        if len(parts) == 1:
+            return parts[0]
+        key = tuple(parts)
+        if key not in self._joined:
             joined = self._rebuilding.build.call(aten.cat.default, list(parts), 1, address=address)
-            self._joined[parts] = joined
-        return self._joined[parts]
+            self._joined[key] = joined
+        return self._joined[key]
 
 
-def _run(channels: Sequence[int]) -> bool:
-    return all(after == before + 1 for before, after in pairwise(channels))
+def _source(pick: Pick) -> fx.Node:
+    return pick.source
+
+
+def _run_of(picks: Sequence[Pick], source: fx.Node) -> Pick:
+    """Returns the channels from the first to the last that are picked of a tensor."""
+    channels = [each for pick in picks if pick.source is source for each in pick.channels]
+    return Pick(source, tuple(range(min(channels), max(channels) + 1)))
+
+
+def _is_run(pick: Pick) -> bool:
+    return all(after == before + 1 for before, after in pairwise(pick.channels))
 
 
 def slice_channels(

@@ -84,8 +84,9 @@ def _select(call: Call) -> Value:
 
 def _index_select(call: Call) -> Value:
     axis = call["dim"] % len(call.out)
-    if (axis, len(call.out)) == (1, _MAPS):
-        return _pick_channels(call, call.value("self"), call.shape("self"), call.value("index"))
+    order = call.constant(call["index"])
+    if (axis, len(call.out)) == (1, _MAPS) and order is not None:
+        return _pick_channels(call, call.value("self"), call.shape("self"), order.tolist())
     return call.add("Gather", [call.value("self"), call.value("index")], {"axis": axis})
 
 
@@ -101,28 +102,49 @@ def _index(call: Call) -> Value:
             "pick with one list of numbers",
         )
     shape = call.shape("self")
-    places = call.integers("order", (order % shape[axis]).tolist())
+    places = (order % shape[axis]).tolist()
     if (axis, len(shape)) == (1, _MAPS):
         return _pick_channels(call, call.value("self"), shape, places)
-    return call.add("Gather", [call.value("self"), places], {"axis": axis})
+    return call.add("Gather", [call.value("self"), call.integers("order", places)], {"axis": axis})
 
 
-def _pick_channels(call: Call, value: Value, shape: Shape, order: Value) -> Value:
-    """Picks channels of maps whose rows lie in one line.
+def _pick_channels(call: Call, value: Value, shape: Shape, order: Sequence[int]) -> Value:
+    """Picks channels of maps; what shuffles them is written as what runtimes know a shuffle by.
 
     OpenVINO (2026.4) takes a gather of the channels of maps for one that turns RGB into BGR, which
-    undoes itself, and moves it into the convolutions behind it: wrong for every other order.
+    undoes itself, and moves it into the convolutions behind it: wrong for every other order. So
+    the rows of gathered maps lie in one line.
     """
-    lines = call.reshape(value, (*shape[:2], shape[2] * shape[3]))
-    return call.reshape(call.add("Gather", [lines, order], {"axis": 1}), call.out)
+    batch, channels, height, width = shape
+    groups = _num_groups(order, channels)
+    if groups:
+        parts = call.reshape(value, (batch, groups, channels // groups, height * width))
+        turned = call.add("Transpose", [parts], {"perm": [0, 2, 1, 3]})
+        return call.reshape(turned, call.out)
+    lines = call.reshape(value, (batch, channels, height * width))
+    places = call.integers("order", order)
+    return call.reshape(call.add("Gather", [lines, places], {"axis": 1}), call.out)
+
+
+def _num_groups(order: Sequence[int], channels: int) -> int:
+    """Returns how many groups of channels an order interleaves, 0 if it does something else."""
+    size = order[1] - order[0] if len(order) > 1 and order[0] == 0 else 0
+    # The second channel is the first one of the second group; size 1 leaves all as they are.
+    if size <= 1 or channels % size or len(order) != channels:
+        return 0
+    groups = channels // size
+    return groups if list(order) == _shuffled(channels, groups) else 0
+
+
+def _shuffled(channels: int, groups: int) -> list[int]:
+    size = channels // groups
+    return [part * size + index for index in range(size) for part in range(groups)]
 
 
 def _channel_shuffle(call: Call) -> Value:
-    channels, groups = call.out[1], call["groups"]
-    size = channels // groups
-    order = [part * size + index for index in range(size) for part in range(groups)]
-    places = call.integers("order", order)
-    return _pick_channels(call, call.value("self"), call.shape("self"), places)
+    channels = call.out[1]
+    order = _shuffled(channels, call["groups"])
+    return _pick_channels(call, call.value("self"), call.shape("self"), order)
 
 
 def _split(call: Call) -> tuple[Value, ...]:
@@ -186,7 +208,7 @@ def _pixel_unshuffle(call: Call) -> Value:
     order = [place * channels + channel for channel in range(channels) for place in range(block**2)]
     batch, _, height, width = call.out
     shape = (batch, channels * block**2, height, width)
-    return _pick_channels(call, moved, shape, call.integers("order", order))
+    return _pick_channels(call, moved, shape, order)
 
 
 CONVERTERS: dict[Any, Converter] = {

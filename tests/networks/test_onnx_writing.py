@@ -55,6 +55,37 @@ def test_rewritten_networks_keep_their_addresses(name):
     assert addresses <= {path for path, _ in module.named_modules() if path}
 
 
+def test_a_shuffle_of_channels_is_written_as_what_runtimes_know():
+    """A gather of maps costs OpenVINO two changes of layout; it knows a shuffle by its turn."""
+    network = PRESETS["shufflenet_v2"].make(4).build()
+    model = check_export(randomised(network, SMALL), SMALL)
+    kinds = [node.op_type for node in model.graph.node]
+    num_units = 4 + 8 + 4
+    assert "Gather" not in kinds
+    assert kinds.count("Transpose") == num_units
+
+
+ORDERS = {
+    "a shuffle": ([0, 3, 1, 4, 2, 5], "Transpose"),
+    "the other shuffle": ([0, 2, 4, 1, 3, 5], "Transpose"),
+    "nearly a shuffle": ([0, 3, 1, 4, 5, 2], "Gather"),
+    "a shuffle of some": ([0, 3, 1, 4], "Gather"),
+    "one twice": ([0, 0, 1, 1, 2, 2], "Gather"),
+    "backwards": ([5, 4, 3, 2, 1, 0], "Gather"),
+    "backwards by two": ([4, 2, 0, 5, 3, 1], "Gather"),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_orders_of_channels(name):
+    order, written = ORDERS[name]
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 1), Function(lambda _, x: x[:, order]), nn.Conv2d(len(order), 4, 1)
+    )
+    kinds = {node.op_type for node in check_export(module.eval(), TINY).graph.node}
+    assert kinds & {"Gather", "Transpose"} == {written}
+
+
 def test_random_networks():
     """Some of them; more are run by ``python -m random_exports``."""
     from random_exports import check_many
