@@ -98,7 +98,7 @@ def read_slice(node: fx.Node) -> ChannelSlice | None:
     if node.target is not aten.slice.Tensor or not is_maps(node) or node.kwargs:
         return None
     arguments = arguments_of(node)
-    usual = (0, None, None, 1)
+    usual: tuple[Any, ...] = (0, None, None, 1)
     dimension, start, end, step = (*arguments[1:], *usual[len(arguments) - 1 :])
     if dimension % NUM_SIDES != 1 or step != 1:
         return None
