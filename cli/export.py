@@ -48,6 +48,14 @@ def export(
             help="Write what computes the same in fewer steps, not the network as its spec says.",
         ),
     ] = False,
+    blocked: Annotated[
+        bool,
+        typer.Option(
+            "--blocked/--no-blocked",
+            help="With --rewrite: for a runtime that keeps channels in blocks, as ONNX Runtime "
+            "does on CPUs; OpenVINO is quicker without.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of random weights.")] = 0,
     changes: Changes = None,
     as_json: AsJson = False,
@@ -82,6 +90,7 @@ def export(
         batch=batch,
         checkpoint=checkpoint,
         rewrite=rewrite,
+        blocked=blocked,
         seed=seed,
         changes=tuple(changes or ()),
     )

@@ -43,6 +43,7 @@ class ExportJob:
         batch: How many images go in at once.
         checkpoint: Trained weights, None for random ones.
         rewrite: Whether to write the network in fewer steps.
+        blocked: Whether these are for a runtime that keeps channels in blocks.
         seed: Seed of random weights.
         changes: ``ADDRESS=VALUE`` texts.
     """
@@ -55,6 +56,7 @@ class ExportJob:
     batch: int
     checkpoint: Path | None
     rewrite: bool
+    blocked: bool
     seed: int
     changes: tuple[str, ...]
 
@@ -217,6 +219,7 @@ def _write_onnx(network: _Weighted, job: ExportJob) -> dict[str, Any]:
             _rewritten(network, job) if job.rewrite else network.module,
             network.size,
             batch=job.batch,
+            blocked=job.blocked,
             name=network.name,
             spec=network.spec,
             notes={
@@ -281,6 +284,7 @@ def _path(network: _Weighted, job: ExportJob) -> Path:
     parts += [str(network.size)]
     parts += [f"batch{job.batch}"] * (job.batch > 1)
     parts += ["rewritten"] * job.rewrite
+    parts += ["blocked"] * (job.rewrite and job.blocked)
     return (job.out or Path()) / f"{'_'.join(parts)}{_SUFFIX}"
 
 

@@ -83,21 +83,24 @@ _RUNS = {"onnxruntime": _in_onnxruntime, "openvino": _in_openvino}
 def check_export(
     module: nn.Module, size: ImageSize, *, batch: int = 1, is_rewritten: bool = False
 ) -> onnx.ModelProto:
-    """Exports a module, and runs the file in every runtime that is installed."""
+    """Exports a module, and runs the file, of a rewritten one both, in every runtime there is."""
     written = rewrite(module, size, batch=batch) if is_rewritten else module
-    model = to_onnx(written, size, batch=batch)
-    onnx.checker.check_model(model, full_check=True)
-    assert forbidden(model) == []
     image = images(size, batch)
     with torch.no_grad():
         expected = module(image)
     expected = [expected] if isinstance(expected, Tensor) else list(expected)
-    for runtime in RUNTIMES:
-        made = run(runtime, model, image)
-        assert len(made) == len(expected)
-        for got, want in zip(made, expected, strict=True):
-            check_close(runtime, got, want.numpy())
-    return model
+    models = [to_onnx(written, size, batch=batch)]
+    if is_rewritten:
+        models.append(to_onnx(written, size, batch=batch, blocked=True))
+    for model in models:
+        onnx.checker.check_model(model, full_check=True)
+        assert forbidden(model) == []
+        for runtime in RUNTIMES:
+            made = run(runtime, model, image)
+            assert len(made) == len(expected)
+            for got, want in zip(made, expected, strict=True):
+                check_close(runtime, got, want.numpy())
+    return models[0]
 
 
 def check_close(runtime: str, got: np.ndarray, want: np.ndarray) -> None:

@@ -13,12 +13,17 @@ from analysis.runtimes.runtime import Conditions, Prepared, Runtime
 class OnnxModelRuntime(Runtime):
     """A runtime that takes networks as ONNX models."""
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether it keeps channels in memory in blocks, so that models are written for that."""
+        return False
+
     def prepare(self, module: nn.Module, conditions: Conditions) -> Prepared:
         """Exports a network and prepares the model."""
         self.check(conditions)
         from networks.deploy.onnx_writing import to_onnx
 
-        model = to_onnx(module, conditions.size, batch=conditions.batch)
+        model = to_onnx(module, conditions.size, batch=conditions.batch, blocked=self.is_blocked)
         return self.prepare_model(model, conditions)
 
     @abstractmethod

@@ -42,6 +42,11 @@ class OnnxRuntime(OnnxModelRuntime):
         """float32: in others its CPU provider lacks operators, and casts around each."""
         return ("float32",)
 
+    @property
+    def is_blocked(self) -> bool:
+        """On a CPU it does, wherever it can."""
+        return True
+
     def missing(self) -> Problem | None:
         """Says what to install."""
         for package in ("onnx", "onnxruntime"):

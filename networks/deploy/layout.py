@@ -8,6 +8,7 @@ in the noted order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -26,6 +27,10 @@ Place = tuple[fx.Node, int]
 _CHAIN = frozenset({aten.mul.Tensor, aten.convolution.default})
 _CHEAP_MACS = 3_000_000
 """Multiply-accumulates with zeros that cost less than copying channels out of a tensor first."""
+_CHEAP_MACS_EACH = 32
+"""The same for each number that would be copied, where there are many."""
+_CHEAP_CHANNELS = 3
+"""How many times as many channels a filter reads as quickly as some are read, copied and read."""
 
 
 def order_channels(module: fx.GraphModule) -> fx.GraphModule:
@@ -179,9 +184,31 @@ class Layout:
             return self._read_anywhere(conv, places, node).write(rebuilding.build)
         single = self._whole(source) if conv.is_depthwise else None
         if single is None:
-            return None
+            return self._filter_all(conv, places, node) if conv.is_depthwise else None
         places = self._places[source]
         made = _depthwise_at(conv, single, places).write(rebuilding.build)
+        self._places[node] = [(made, channel) for _, channel in places]
+        return made
+
+    def _filter_all(
+        self, conv: Convolution, places: Sequence[Place], node: fx.Node
+    ) -> fx.Node | None:
+        """Writes a depthwise convolution of all channels of a tensor in place of some."""
+        sources = {source for source, _ in places}
+        if len(sources) > 1 or len({*places}) < len(places):
+            return None
+        whole = sources.pop()
+        count = shape_of(whole)[1]
+        if count > _CHEAP_CHANNELS * len(places):
+            return None
+        rows = torch.tensor([channel for _, channel in places])
+        weight = conv.weight.new_zeros(count, *conv.weight.shape[1:])
+        weight[rows] = conv.weight
+        bias = conv.bias.new_zeros(count)
+        bias[rows] = conv.bias
+        made = replace(conv, source=whole, weight=weight, bias=bias, groups=count).write(
+            self._rebuilding.build
+        )
         self._places[node] = [(made, channel) for _, channel in places]
         return made
 
@@ -192,7 +219,9 @@ class Layout:
         num_ins = sum(shape_of(source)[1] for source in {source for source, _ in places})
         _, _, height, width = shape_of(node)
         macs = conv.num_outs * conv.weight[0, 0].numel() * height * width
-        if (num_ins - len(set(places))) * macs > _CHEAP_MACS:
+        used = len(set(places))
+        copied = used * math.prod(shape_of(places[0][0])[2:])
+        if (num_ins - used) * macs > max(_CHEAP_MACS, _CHEAP_MACS_EACH * copied):
             made = self._gather(places, conv.address)
             return conv.reading(made, range(len(places)), len(places))
         whole, at = self._side_by_side(places, conv.address)

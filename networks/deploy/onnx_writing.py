@@ -12,8 +12,8 @@ from blocks import BranchworkError, ImageSize, Problem
 from networks.codec import canonical_json, spec_id
 from networks.deploy.capturing import ADDRESS, SHAPE, capture
 from networks.deploy.channels import as_channels
+from networks.deploy.finishing import finish
 from networks.deploy.onnx_names import PROPERTIES
-from networks.deploy.pools import pools_to_convolutions
 from networks.deploy.rewriting import REWRITTEN
 from networks.spec import NetworkSpec
 
@@ -26,6 +26,7 @@ def to_onnx(  # noqa: PLR0913 - what a file says of itself
     size: ImageSize,
     *,
     batch: int = 1,
+    blocked: bool = False,
     name: str = "",
     spec: NetworkSpec | None = None,
     notes: Mapping[str, str] | None = None,
@@ -41,6 +42,8 @@ def to_onnx(  # noqa: PLR0913 - what a file says of itself
             it is left as it is.
         size: The images' size.
         batch: How many images go in at once.
+        blocked: Whether a rewritten network is for a runtime that keeps channels in blocks, as
+            ONNX Runtime does on CPUs, where OpenVINO does not.
         name: What the model is called.
         spec: The network that it is, written into the model with its spec_id.
         notes: More for the model's ``metadata_props``, by name.
@@ -63,8 +66,7 @@ def to_onnx(  # noqa: PLR0913 - what a file says of itself
     captured = _captured(module, size, batch)
     graph = as_channels(captured)
     if captured.meta.get(REWRITTEN):
-        # In PyTorch, average pooling is the faster of the two.
-        graph = pools_to_convolutions(graph)
+        graph = finish(graph, blocked=blocked)
     return translate(
         graph,
         name or "network",

@@ -10,6 +10,9 @@ from torch import fx
 from networks.deploy.building import Rebuilding, address_of, arguments_of, aten, is_maps, shape_of
 from networks.deploy.convolutions import Convolution
 
+_LARGEST = 8
+"""Sides of a window over which a mean is taken at once: each sum waits for the one before."""
+
 
 def pools_to_convolutions(module: fx.GraphModule) -> fx.GraphModule:
     """Writes a graph anew in which averages over windows that tile the maps are convolutions.
@@ -22,6 +25,36 @@ def pools_to_convolutions(module: fx.GraphModule) -> fx.GraphModule:
         module: A graph; it is left as it is.
     """
     return Rebuilding(module).run({aten.avg_pool2d.default: _convolve})
+
+
+def means_to_convolutions(module: fx.GraphModule, block: int) -> fx.GraphModule:
+    """Writes a graph anew in which means over all places are convolutions, one behind another.
+
+    It is done where channels do not come in whole blocks: ONNX Runtime, which keeps them in
+    blocks, can pool nothing else so.
+
+    Args:
+        module: A graph; it is left as it is.
+        block: Channels of a block.
+    """
+
+    def convolve(rebuilding: Rebuilding, node: fx.Node) -> fx.Node | None:
+        source, sides, *_ = arguments_of(node)
+        is_mean = is_maps(node) and is_maps(source) and {side % 4 for side in sides} == {2, 3}
+        if not is_mean or node.kwargs or not shape_of(node)[1] % block:
+            return None
+        made = rebuilding[source]
+        while shape_of(made)[2:] != (1, 1):
+            windows = tuple(map(_window, shape_of(made)[2:]))
+            made = _average(rebuilding, made, windows, address_of(node))
+        return made
+
+    return Rebuilding(module).run({aten.mean.dim: convolve})
+
+
+def _window(side: int) -> int:
+    """Returns the largest window that is not large and tiles a side; the side where none does."""
+    return next((size for size in range(_LARGEST, 1, -1) if side % size == 0), side)
 
 
 def is_tiling(node: fx.Node) -> bool:
@@ -51,12 +84,17 @@ def _convolve(rebuilding: Rebuilding, node: fx.Node) -> fx.Node | None:
         return None
     source, kernel, *_ = arguments_of(node)
     windows = _windows(kernel)
-    channels = shape_of(node)[1]
+    return _average(rebuilding, rebuilding[source], windows, address_of(node))
+
+
+def _average(
+    rebuilding: Rebuilding, source: fx.Node, windows: tuple[int, ...], address: str
+) -> fx.Node:
+    channels = shape_of(source)[1]
     like = rebuilding.any_constant
     weight = like.new_full((channels, 1, *windows), 1 / (windows[0] * windows[1]))
-    address = address_of(node)
     return Convolution(
-        source=rebuilding[source],
+        source=source,
         name=f"{address}.pool.weight" if address else "pool.weight",
         weight=weight,
         bias=torch.zeros_like(weight[:, 0, 0, 0]),

@@ -13,11 +13,20 @@ from networks.deploy.folding import fold
 from networks.deploy.gates import merge_gates
 from networks.deploy.layout import order_channels
 from networks.deploy.siblings import merge_siblings
+from networks.deploy.slices import merge_slices
 from networks.deploy.sums import nest_sums
 
 REWRITTEN = "rewritten"
 """Key of a graph's ``meta``: whether it was rewritten."""
-STEPS = (as_channels, fold, order_channels, nest_sums, merge_siblings, merge_gates)
+STEPS = (
+    as_channels,
+    fold,
+    order_channels,
+    nest_sums,
+    merge_siblings,
+    merge_gates,
+    merge_slices,
+)
 """What is done to a captured graph, in order; each step leaves the outputs as they were."""
 
 

@@ -1,4 +1,4 @@
-"""Adds up what comes from coarser branches at the coarse resolutions, not all at the finest."""
+"""Puts sums in order: coarse resolutions first, then maps, then what convolutions make."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def nest_sums(module: fx.GraphModule) -> fx.GraphModule:
 
     Nearest upsampling by 4 is upsampling by 2 twice, and upsampling is linear, so
     x + up2(a) + up4(b) + up8(c) = x + up2(a + up2(b + up2(c))): only one tensor is made and added
-    at the finest resolution. Nothing changes but the order of the additions.
+    at the finest resolution. In every sum of more than two terms, convolutions come last: runtimes
+    let each of them add what is there already. Nothing changes but the order of the additions.
 
     Args:
         module: A graph; it is left as it is.
@@ -36,7 +37,7 @@ def _nest(rebuilding: Rebuilding, node: fx.Node) -> fx.Node | None:
     terms = _terms(node)
     ups = [term for term in terms if _is_up(term, node)]
     if len(ups) < 2:  # noqa: PLR2004 - one has nothing to be nested in
-        return None
+        ups = []
     ups.sort(key=lambda term: shape_of(_below(term))[-1])
     sides = [shape_of(_below(term))[-1] for term in ups]
     if any(after % before for before, after in pairwise(sides)):
@@ -45,11 +46,14 @@ def _nest(rebuilding: Rebuilding, node: fx.Node) -> fx.Node | None:
     total: fx.Node | None = None
     for _, same in groupby(ups, key=lambda term: shape_of(_below(term))[2:]):
         for term in same:
-            total = writer.add(rebuilding[_below(term)], total)
-    assert total is not None
-    # Maps before convolutions: runtimes let a convolution add what is there already.
+            below = rebuilding[_below(term)]
+            total = below if total is None else writer.add(total, below)
     rest = [term for term in terms if term not in ups]
-    rest.sort(key=lambda term: (term.node.target is aten.convolution.default, term.factor == 1))
+    rest.sort(key=lambda term: (term.node.target is aten.convolution.default, term.factor != 1))
+    if total is None:
+        if rest == terms or rest[0].factor != 1:
+            return None
+        total = rebuilding[rest.pop(0).node]
     for term in rest:
         total = writer.add(total, rebuilding[term.node], term.factor)
     return total
@@ -104,10 +108,8 @@ class _Writer:
         self._build = rebuilding.build
         self._address = address
 
-    def add(self, node: fx.Node, other: fx.Node | None, factor: float = 1) -> fx.Node:
+    def add(self, node: fx.Node, other: fx.Node, factor: float = 1) -> fx.Node:
         """Adds another tensor, and upsamples the coarser one first."""
-        if other is None:
-            return node
         node, other = self._raise(node, other), self._raise(other, node)
         named = {} if factor == 1 else {"alpha": factor}
         return self._build.call(aten.add.Tensor, node, other, address=self._address, named=named)

@@ -82,6 +82,10 @@ def test_rewritten(command, tmp_path):
     assert row["file"] == plain["file"].replace(".onnx", "_batch2_rewritten.onnx")
     assert row["num_nodes"] < plain["num_nodes"]
     assert held(tmp_path / row["file"])["branchwork.rewritten"] == "true"
+    (blocked,) = json.loads(command(*asked, "--rewrite", "--blocked").out)
+    assert blocked["file"] == plain["file"].replace(".onnx", "_rewritten_blocked.onnx")
+    operators = [node.op_type for node in onnx.load(tmp_path / blocked["file"]).graph.node]
+    assert "Slice" not in operators
 
 
 def test_a_block_of_ones_own(command, tmp_path):

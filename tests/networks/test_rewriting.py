@@ -88,12 +88,44 @@ def test_lite_hrnet_needs_half_the_calls():
     size = ImageSize(256, 192)
     made = rewrite(PRESETS["lite_hrnet_18"].make(17).build(), size)
     counts = calls(made)
-    assert sum(counts.values()) == 648
+    assert sum(counts.values()) == 620
     # Nothing is shuffled, and concatenated is only what is pooled, what was averaged, and the
     # stem's two paths.
     assert counts["aten.cat.default"] == 25
     assert "aten.index_select.default" not in counts
     assert counts["aten.convolution.default"] == 227
+
+
+def test_a_filter_of_a_half_reads_the_whole():
+    class Half(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(3, 8, 3, padding=1)
+            self.filter = nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4)
+            self.last = nn.Conv2d(4, 5, 1)
+
+        def forward(self, image):
+            return self.last(self.filter(F.relu(self.first(image))[:, 4:]))
+
+    module = Half().double().eval()
+    made = rewrite(module, SIZE)
+    assert not any(node.target is aten.slice.Tensor for node in made.graph.nodes)
+    assert off(module, made) < 1e-14
+
+
+def test_convolutions_come_last_in_sums():
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convs = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(2))
+
+        def forward(self, image):
+            first, second = (conv(F.relu(image)) for conv in self.convs)
+            return first + torch.sigmoid(second) + torch.sigmoid(image)
+
+    made = nest_sums(capture(Sum().double(), SIZE))
+    last = [node for node in made.graph.nodes if node.target is aten.add.Tensor][-1]
+    assert last.args[1].target is aten.convolution.default
 
 
 def test_the_module_stays_as_it_is():

@@ -27,6 +27,8 @@ class Trap(nn.Module):
         self.widen = nn.Conv2d(2, 8, 1)
         self.halving = nn.Conv2d(8, 8, 2, stride=2)
         self.quarter = nn.Conv2d(8, 8, 4, stride=4)
+        self.four = nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4)
+        self.few = nn.Conv2d(2, 2, 3, padding=1, groups=2)
         self.function = function
 
     def forward(self, image):
@@ -84,6 +86,23 @@ TRAPS = {
     "two gated tensors multiplied": _two_gated,
     "a gate under its own tensor": _gate_reading_itself,
     "hard swish by hand": lambda _n, _i, x: x * F.relu6(x + 3) / 6,
+    "a filter of some channels": lambda n, _, x: (n.four(F.relu(x)[:, 4:]) * 2, x),
+    "a filter of channels in another order": lambda n, _, x: n.four(F.relu(x)[:, [6, 1, 3, 2]]),
+    "a filter of one channel twice": lambda n, _, x: n.four(F.relu(x)[:, [1, 1, 3, 2]]),
+    "a filter of a few channels": lambda n, _, x: n.few(F.relu(x)[:, 2:4]),
+    "a filter of channels of two tensors": lambda n, i, x: n.four(
+        torch.cat([F.relu(x)[:, :2], n.other(i)[:, 2:4]], 1)
+    ),
+    "a sum of convolutions with factors": lambda n, i, x: torch.add(
+        torch.add(n.other(i), n.widen(n.narrow(x)), alpha=2), F.relu(x), alpha=3
+    ),
+    "a sum whose every term has a factor": lambda n, i, x: torch.add(
+        x.mean(), torch.add(n.other(i) * 0.5, F.relu(x), alpha=3), alpha=2
+    ),
+    "a sum that is read inside": lambda n, i, x: (
+        (inner := n.other(i) + F.relu(x)) + n.widen(n.narrow(x)),
+        inner,
+    ),
     "a concatenation of images": lambda _n, _i, x: torch.cat([x, F.relu(x)]),
     "a concatenation of rows": lambda _n, _i, x: torch.cat([x, F.relu(x)], 2)[:, SHUFFLE],
     "an order from the image": lambda _n, _i, x: x[:, x.mean((0, 2, 3)).argsort()] * 2,
