@@ -7,13 +7,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 from analysis.calibration_networks import DrawnNetwork, draw_networks
+from analysis.calibration_script import Weather
 from analysis.calibrations import FEWEST_NETWORKS, Calibration, CalibrationSample
 from analysis.environment import current_environment
+from analysis.execution import Executed, executed_from_row
 from analysis.latency import random_module
-from analysis.runtimes import RUNTIMES, Conditions, Prepared
+from analysis.runtimes import RUNTIMES, Conditions, Observer, Prepared
 from blocks import BranchworkError, ImageSize, Problem
+
+if TYPE_CHECKING:
+    from analysis.calibration_script import Turn
 
 _AT_ONCE = 6
 """Networks that take turns: each is measured over half a minute, so that bad moments pass."""
@@ -25,12 +32,40 @@ _ANY_SIZE = ImageSize(32, 32)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A network that had its turns.
+
+    Attributes:
+        network: The network.
+        turns: How long it took in each, and what the machine's speed was.
+        kernels: What was executed.
+    """
+
+    network: DrawnNetwork
+    turns: tuple[Turn, ...]
+    kernels: tuple[Executed, ...]
+
+    def sample(self, weather: Weather) -> CalibrationSample:
+        """Returns what it takes at the machine's best."""
+        time_ms, before_ms, again_ms = weather.times_ms(list(self.turns))
+        return CalibrationSample(
+            spec=self.network.spec,
+            input=self.network.size,
+            time_ms=time_ms,
+            before_ms=before_ms,
+            again_ms=again_ms,
+            kernels=self.kernels,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Waiting:
     """A network that takes its turns."""
 
     network: DrawnNetwork
     prepared: Prepared
-    rounds_ms: list[float] = field(default_factory=list)
+    observer: Observer | None
+    turns: list[Turn] = field(default_factory=list)
 
 
 def calibrate(  # noqa: PLR0913 - its conditions
@@ -46,7 +81,8 @@ def calibrate(  # noqa: PLR0913 - its conditions
     """Measures random networks until the time is over.
 
     With one thread, a pass takes the processor time of this process: what others do in between
-    does not count. With more it is the time on the clock. Of all passes the fastest counts.
+    does not count. With more it is the time on the clock. Of a turn the fastest pass counts, as at
+    the machine's best (``Weather``), and of all turns the middle one.
 
     Args:
         runtime: A name in ``RUNTIMES``, of the CPU.
@@ -62,21 +98,24 @@ def calibrate(  # noqa: PLR0913 - its conditions
     """
     RUNTIMES[runtime].check(Conditions(size=_ANY_SIZE, threads=threads, dtype=_DTYPE))
     started = time.monotonic()
-    samples: list[CalibrationSample] = []
+    weather = Weather()
+    measured: list[Measured] = []
     num_failed = 0
     networks = itertools.islice(draw_networks(seed, blocks), most_networks)
     try:
         while (elapsed_s := time.monotonic() - started) < minutes * 60:
-            on_progress(elapsed_s / (minutes * 60), f"{len(samples)} networks measured")
+            on_progress(elapsed_s / (minutes * 60), f"{len(measured)} networks measured")
             batch = list(itertools.islice(networks, _AT_ONCE))
             if not batch:
                 break
             ready = list(_prepared(batch, runtime, threads))
             num_failed += len(batch) - len(ready)
-            samples += measure_in_turns(ready, threads)
+            measured += measure_in_turns(ready, threads, weather)
     except KeyboardInterrupt:
-        if len(samples) < FEWEST_NETWORKS:
+        if len(measured) < FEWEST_NETWORKS:
             raise
+    # Not before all is measured is it known how fast the machine can be.
+    samples = [each.sample(weather) for each in measured]
     return calibration_of(samples, runtime, threads, num_failed)
 
 
@@ -131,14 +170,23 @@ def prepare_drawn(network: DrawnNetwork, runtime: str, threads: int) -> Prepared
 
 
 def measure_in_turns(
-    ready: Sequence[tuple[DrawnNetwork, Prepared]], threads: int
-) -> list[CalibrationSample]:
-    """Measures networks that take turns; each round goes through them the other way round."""
-    waiting = [_Waiting(network=network, prepared=prepared) for network, prepared in ready]
+    ready: Sequence[tuple[DrawnNetwork, Prepared]], threads: int, weather: Weather
+) -> list[Measured]:
+    """Measures networks that take turns; each round goes through them the other way round.
+
+    Args:
+        ready: The networks.
+        threads: Threads that they use.
+        weather: Tells whether something else slows the machine down.
+    """
+    waiting = [
+        _Waiting(network=network, prepared=prepared, observer=prepared.observer())
+        for network, prepared in ready
+    ]
     for number in range(_NUM_ROUNDS):
         for each in waiting[:: -1 if number % 2 else 1]:
-            each.rounds_ms.append(_turn_ms(each.prepared, threads))
-    return [_sample(each) for each in waiting]
+            each.turns.append(weather.turn(partial(_turn_ms, each, threads)))
+    return [_measured(each) for each in waiting]
 
 
 def _prepared(
@@ -152,10 +200,11 @@ def _prepared(
             continue
 
 
-def _turn_ms(prepared: Prepared, threads: int) -> float:
-    """Returns the fastest of a few passes."""
+def _turn_ms(each: _Waiting, threads: int) -> float:
+    """Returns the fastest of a few passes, and lets the profiler look at some more."""
     clock = time.process_time if threads == 1 else time.perf_counter
     times_s: list[float] = []
+    prepared = each.prepared
     with prepared.turn():
         # The neighbour's data are in the caches still.
         prepared.run()
@@ -164,20 +213,15 @@ def _turn_ms(prepared: Prepared, threads: int) -> float:
             before = clock()
             prepared.run()
             times_s.append(clock() - before)
+        if each.observer is not None:
+            each.observer.observe()
     return min(times_s) * 1e3
 
 
-def _sample(each: _Waiting) -> CalibrationSample:
-    # Neighbouring rounds go to different halves, so that both see the same weather.
-    before_ms, again_ms = min(each.rounds_ms[::2]), min(each.rounds_ms[1::2])
-    return CalibrationSample(
-        spec=each.network.spec,
-        input=each.network.size,
-        time_ms=min(before_ms, again_ms),
-        before_ms=before_ms,
-        again_ms=again_ms,
-        # Profilers count microseconds.
-        layer_times_ms={
-            name: round(ms, 5) for name, ms in (each.prepared.layer_times_ms() or {}).items()
-        },
+def _measured(each: _Waiting) -> Measured:
+    rows = [] if each.observer is None else each.observer.kernels()
+    return Measured(
+        network=each.network,
+        turns=tuple(each.turns),
+        kernels=tuple(map(executed_from_row, rows)),
     )

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -82,23 +81,4 @@ def import_table(path: Path) -> Calibration:
     Raises:
         BranchworkError: If it is missing, or is no such table.
     """
-    table = read_calibration(path)
-    return replace(
-        table,
-        samples=tuple(
-            replace(
-                sample,
-                # Models name nodes "/address/operator", what is fused says so before.
-                layer_times_ms=_named_as_here(sample.layer_times_ms),
-            )
-            for sample in table.samples
-        ),
-    )
-
-
-def _named_as_here(times_ms: Mapping[str, float]) -> dict[str, float]:
-    sums: dict[str, float] = {}
-    for name, time_ms in times_ms.items():
-        address = name.removeprefix("fused ").removeprefix("/")
-        sums[address] = sums.get(address, 0.0) + time_ms
-    return sums
+    return read_calibration(path)

@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.calibrations import FEWEST_NETWORKS, Calibration, CalibrationSample
+import numpy as np
+
+from analysis.calibrations import FEWEST_NETWORKS, Calibration, CalibrationSample, Learned
 from analysis.environment import current_environment
+from analysis.execution import executed_from_data
+from analysis.predictor import Predictor
 from analysis.runtimes import RUNTIMES
 from blocks import BranchworkError, ImageSize, Problem
 from networks import spec_from_dict
@@ -38,6 +42,7 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
         "fingerprint": calibration.fingerprint,
         "noise": vars(calibration.noise),
         "errors": vars(calibration.errors),
+        "learned": calibration.learned.data,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -88,13 +93,21 @@ def calibration_from_data(data: Mapping[str, Any]) -> Calibration:
         date=str(data["date"]),
         samples=samples,
         num_failed=int(data["num_failed"]),
+        kept=_learned(data["learned"]) if "learned" in data else None,
+    )
+
+
+def _learned(data: Mapping[str, Any]) -> Learned:
+    return Learned(
+        fingerprint=str(data["fingerprint"]),
+        predictor=Predictor.from_data(data["predictor"]),
+        ratios=np.array(data["ratios"], dtype=np.float64),
     )
 
 
 def _sample(data: Mapping[str, Any]) -> CalibrationSample:
     times_ms = [float(data[key]) for key in ("time_ms", "before_ms", "again_ms")]
-    layers = {str(name): float(ms) for name, ms in data["layer_times_ms"].items()}
-    if min(times_ms) <= 0 or any(ms < 0 for ms in layers.values()):
+    if not min(times_ms) > 0:
         message = "a time that is not above 0"
         raise ValueError(message)
     time_ms, before_ms, again_ms = times_ms
@@ -104,7 +117,7 @@ def _sample(data: Mapping[str, Any]) -> CalibrationSample:
         time_ms=time_ms,
         before_ms=before_ms,
         again_ms=again_ms,
-        layer_times_ms=layers,
+        kernels=tuple(map(executed_from_data, data["kernels"])),
     )
 
 

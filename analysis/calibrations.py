@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,19 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.calibration_kernels import Kernel, join_times, kernels_of
-from analysis.predictor import Predictor, TimedNetwork
+from analysis.execution import Executed, Kernel, expected_kernels
+from analysis.predictor import Predictor, TimedNetwork, nearest_kind
 from analysis.rank_agreement import kendall_tau
-from analysis.runtimes import RUNTIMES, OnnxModelRuntime
 from blocks import ImageSize
 from networks import NetworkSpec, spec_id, spec_to_dict
 
-REVISION = 1
+REVISION = 2
 """Of how predictions are made from measurements."""
 WITHIN = 0.1
 """The relative error whose frequency is stated."""
 FEWEST_NETWORKS = 10
 _NUM_FOLDS = 5
+_LINEAR = "upsample_bilinear"
 
 FloatArray = NDArray[np.float64]
 
@@ -40,10 +39,11 @@ class CalibrationSample:
     Attributes:
         spec: The network.
         input: The image's size.
-        time_ms: The fastest of all passes.
-        again_ms: The fastest of the second half of its turns.
-        before_ms: The fastest of the first half.
-        layer_times_ms: Time by the names of nodes or modules; empty where it is not known.
+        time_ms: The middle one of all turns, as at the machine's best.
+        again_ms: That of every other turn.
+        before_ms: That of the turns between them.
+        kernels: What was executed, each with its time under the profiler; empty where there is
+            none.
     """
 
     spec: NetworkSpec
@@ -51,7 +51,7 @@ class CalibrationSample:
     time_ms: float
     before_ms: float
     again_ms: float
-    layer_times_ms: Mapping[str, float]
+    kernels: tuple[Executed, ...]
 
     @property
     def data(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class CalibrationSample:
             "time_ms": self.time_ms,
             "before_ms": self.before_ms,
             "again_ms": self.again_ms,
-            "layer_times_ms": dict(self.layer_times_ms),
+            "kernels": [kernel.data for kernel in self.kernels],
         }
 
 
@@ -120,6 +120,30 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Learned:
+    """What was learned from a calibration, so that it need not be learned again.
+
+    Attributes:
+        fingerprint: That of the calibration.
+        predictor: What predicts.
+        ratios: True over predicted times of networks that were left out (``Calibration.ratios``).
+    """
+
+    fingerprint: str
+    predictor: Predictor
+    ratios: FloatArray
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """It as plain data."""
+        return {
+            "fingerprint": self.fingerprint,
+            "predictor": self.predictor.data,
+            "ratios": self.ratios.tolist(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
     """Measurements of one runtime on one machine.
 
@@ -133,6 +157,7 @@ class Calibration:
         date: When it was measured, as in ISO 8601.
         samples: The networks.
         num_failed: Networks that the runtime could not run.
+        kept: What was learned before, if anything; what was learned from others is not used.
     """
 
     runtime: str
@@ -144,6 +169,7 @@ class Calibration:
     date: str
     samples: tuple[CalibrationSample, ...]
     num_failed: int = 0
+    kept: Learned | None = None
 
     @property
     def data(self) -> dict[str, Any]:
@@ -175,20 +201,29 @@ class Calibration:
         )
 
     @cached_property
-    def ratios(self) -> FloatArray:
-        """True over predicted times, every network predicted from the others' folds."""
-        timed = self._timed
+    def learned(self) -> Learned:
+        """What is learned from all samples, and how well it would have done without each."""
+        if self.kept is not None and self.kept.fingerprint == self.fingerprint:
+            return self.kept
+        timed = [self._timed_network(sample) for sample in self.samples]
         order = np.random.default_rng(0).permutation(len(timed))
         ratios = np.ones(len(timed))
         for fold in range(_NUM_FOLDS):
             out = order[fold::_NUM_FOLDS]
             left_out = set(out.tolist())
-            predictor = Predictor(
+            predictor = Predictor.learn(
                 [each for index, each in enumerate(timed) if index not in left_out]
             )
             for index in left_out:
                 ratios[index] = timed[index].time_ms / predictor.predict_ms(timed[index].kernels)
-        return ratios
+        return Learned(
+            fingerprint=self.fingerprint, predictor=Predictor.learn(timed), ratios=ratios
+        )
+
+    @property
+    def ratios(self) -> FloatArray:
+        """True over predicted times, every network predicted from the others' folds."""
+        return self.learned.ratios
 
     @cached_property
     def errors(self) -> Errors:
@@ -196,10 +231,10 @@ class Calibration:
         true_ms = np.array([sample.time_ms for sample in self.samples])
         return errors(true_ms / self.ratios, true_ms)
 
-    @cached_property
+    @property
     def predictor(self) -> Predictor:
         """What is learned from all samples."""
-        return Predictor(self._timed)
+        return self.learned.predictor
 
     def predict(self, spec: NetworkSpec, size: ImageSize) -> Prediction:
         """Predicts the time of a network that is not rewritten, batch 1.
@@ -213,7 +248,8 @@ class Calibration:
         """
         kernels = self._kernels(spec, size)
         time_ms = self.predictor.predict_ms(kernels)
-        unknown = {kernel.kind for kernel in kernels} - self.predictor.kinds
+        known = self.predictor.kinds
+        unknown = {each.kind for each in kernels if not nearest_kind(each.kind, known)}
         low, high = np.quantile(self.ratios, (0.1, 0.9))
         return Prediction(
             time_ms=time_ms,
@@ -226,23 +262,17 @@ class Calibration:
         """Predicts the time alone, which is quicker."""
         return self.predictor.predict_ms(self._kernels(spec, size))
 
-    @cached_property
-    def _timed(self) -> Sequence[TimedNetwork]:
-        return [self._timed_network(sample) for sample in self.samples]
-
     def _timed_network(self, sample: CalibrationSample) -> TimedNetwork:
-        kernels = self._kernels(sample.spec, sample.input)
-        # A profiler slows everything down, and another process may have; shares stay the same.
-        whole_ms = sum(sample.layer_times_ms.values()) or 1.0
-        scale = sample.time_ms / whole_ms
-        times_ms = {name: ms * scale for name, ms in sample.layer_times_ms.items()}
+        ops = sample.spec.operations(sample.input)
+        linear = {op.address for op in ops if op.kind == _LINEAR}
         return TimedNetwork(
-            kernels=kernels, timed=join_times(kernels, times_ms), time_ms=sample.time_ms
+            kernels=self._kernels(sample.spec, sample.input),
+            executed=tuple((each.kernel(linear), each.time_ms) for each in sample.kernels),
+            time_ms=sample.time_ms,
         )
 
     def _kernels(self, spec: NetworkSpec, size: ImageSize) -> tuple[Kernel, ...]:
-        are_fused = isinstance(RUNTIMES[self.runtime], OnnxModelRuntime)
-        return kernels_of(spec.operations(size), are_fused=are_fused)
+        return expected_kernels(self.runtime, spec, size)
 
 
 def sample_id(sample: CalibrationSample) -> str:

@@ -1,35 +1,58 @@
 """Predicts how long a network takes, from measurements of others in one runtime on one machine.
 
-Three layers, each a mean for the next. Every kernel has a launch, and takes time by what it
-computes and moves: coefficients that are not negative, one set a kind, fitted to what the
-runtime's profiler says. What they take beyond that depends on their sides, smoothly: a
-Gaussian process learns it. And a network takes what its kernels take together, weighted by kind,
-with a last correction by what the network is made of, fitted to whole passes.
+The kernels that a runtime makes of a network are known from its spec (``analysis.execution``). A
+kernel of kind c with sides x takes m(x) exp(g_c(x)): m is linear in what it computes and moves,
+with coefficients that are not negative; g_c is a Gaussian process over the sides' logarithms. It
+is conditioned on two sorts of measurements at once: times of single kernels, which the runtime's
+profiler gives, and times of whole passes, whose logarithms are linear in g near its last estimate.
+The profiler adds a constant to each kernel, which is found from the sums.
+
+Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equation 2.25 for
+the conditioning, appendix A.2 for that on linear functions of the process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
+from scipy import linalg, optimize
+from scipy.spatial.distance import cdist
 
-from analysis.calibration_kernels import NUM_PLAIN_TERMS, NUM_TERMS, Kernel, TimedKernels
-from analysis.predictor_smoothing import Smoother, smooth
+from analysis.execution import NUM_TERMS, Kernel
 
 FloatArray = NDArray[np.float64]
 
-_LEAST_MS = 0.003
-"""What is shorter than this is launching and the profiler's own steps."""
-_RIDGE = 0.02
-"""Keeps a kind that is hardly ever seen near the time at plausible rates."""
-_WEIGHT_OF_WHOLE = 10.0
-_NUM_FITS = 3
-_OUTLIER = np.log(4.0)
-"""A runtime may name a kernel after its neighbour, which then seems to take the time of both."""
-_PLAUSIBLE = np.array([1.0] * NUM_PLAIN_TERMS + [0.0] * (NUM_TERMS - NUM_PLAIN_TERMS))
+_PLAUSIBLE = np.array([1.0, 0.2, 0.2, 0.4, 0.4, 0.4])
+"""Coefficients of ``Kernel.terms`` where nothing is known."""
+assert len(_PLAUSIBLE) == NUM_TERMS
+_RIDGE = 0.05
+"""Keeps coefficients near the plausible ones where hardly anything is known."""
+_LEAST_MS = 0.0005
+_TICK_MS = 0.001
+"""Profilers count microseconds."""
+_KERNEL_NOISE = 0.2
+"""Standard deviation of the logarithm of a kernel's time, between networks that have it."""
+_PASS_NOISE = 0.02
+"""That of a whole pass."""
+_UNSEEN_NOISE = 100.0
+"""That of a kernel that was never timed on its own: such a time says nothing."""
+_REACH = 1.0
+"""How far similar kernels are alike, in standard deviations of their sides' logarithms."""
+_LEAST_SPREAD = 0.3
+"""Sides that hardly vary are compared on this scale."""
+_LEAST_DEVIATION = 0.08
+_UNKNOWN_DEVIATION = 0.7
+"""Standard deviation of g where no kernel of a kind was timed on its own."""
+_LARGEST = 4.0
+_NUM_STEPS = 4
+_NUM_FITS = 15
+_LEAST_ERROR = 0.02
+_MOST_NETWORKS = 400
+"""Kernels are compared with each other; these are enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +60,14 @@ class TimedNetwork:
     """A network whose time is known.
 
     Attributes:
-        kernels: All that it executes.
-        timed: The same by what the runtime timed together; empty where it does not tell.
+        kernels: What is expected to be executed.
+        executed: What was executed, with what the profiler says of each in milliseconds; empty
+            where there is no profiler.
         time_ms: A whole pass.
     """
 
     kernels: tuple[Kernel, ...]
-    timed: tuple[TimedKernels, ...]
+    executed: tuple[tuple[Kernel, float], ...]
     time_ms: float
 
 
@@ -51,23 +75,43 @@ class Predictor:
     """What is known of a runtime on a machine.
 
     Args:
-        networks: What was measured.
+        kinds: What is known of each kind of kernel.
+        overhead_ms: What its profiler adds to each kernel.
     """
 
-    def __init__(self, networks: Sequence[TimedNetwork]) -> None:
-        self._kernels = _KernelModel(networks)
-        self._kinds = sorted({each.kind for network in networks for each in network.kernels})
-        by_kind = np.array([self._times_by_kind(network.kernels) for network in networks])
-        times_ms = np.array([network.time_ms for network in networks])
-        self._shares = _not_negative(
-            by_kind / times_ms[:, None], np.ones(len(times_ms)), np.ones(by_kind.shape[1]), 1.0
-        )
-        means = by_kind @ self._shares
-        points = np.array([self._point(times) for times in by_kind])
-        residuals = np.log(times_ms / means)
-        self._scale = float(np.exp(np.median(residuals)))
-        self._smoother, left_out = smooth(points, residuals - np.log(self._scale))
-        self.left_out_ratios = np.exp(left_out) * self._scale * means / times_ms
+    def __init__(self, kinds: Mapping[str, KindModel], overhead_ms: float) -> None:
+        self._kinds = kinds
+        self._overhead_ms = overhead_ms
+
+    @classmethod
+    def learn(cls, networks: Sequence[TimedNetwork]) -> Predictor:
+        """Learns from what was measured."""
+        networks = _spread(networks)
+        factor, overhead_ms = _profiling(networks)
+        known = _Known(networks, factor)
+        kinds = {
+            kind: _Kind(*known.of(kind), is_timed=known.is_timed(kind)) for kind in known.kinds
+        }
+        _condition(kinds, networks, known, overhead_ms)
+        return cls({kind: each.model for kind, each in kinds.items()}, overhead_ms)
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Predictor:
+        """Reads what ``data`` wrote.
+
+        Raises:
+            KeyError: If something is missing.
+            TypeError: If something is not what it should be.
+            ValueError: If a number cannot be read.
+        """
+        kinds = {kind: KindModel.from_data(each) for kind, each in data["kinds"].items()}
+        return cls(kinds, float(data["overhead_ms"]))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """It as plain data."""
+        kinds = {kind: each.data for kind, each in self._kinds.items()}
+        return {"overhead_ms": self._overhead_ms, "kinds": kinds}
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -76,114 +120,282 @@ class Predictor:
 
     def predict_ms(self, kernels: Sequence[Kernel]) -> float:
         """Returns how long a network takes that executes these."""
-        times = self._times_by_kind(kernels)
-        correction = self._smoother.at(self._point(times)[None])[0]
-        return float(times @ self._shares * self._scale * np.exp(correction))
-
-    def _times_by_kind(self, kernels: Sequence[Kernel]) -> FloatArray:
-        """Returns the sums of the kernels' times by kind; a kind never seen counts to all."""
-        times = np.zeros(len(self._kinds) + 1)
-        places = {kind: index for index, kind in enumerate(self._kinds)}
-        for kernel, time_ms in zip(kernels, self._kernels.times_ms(kernels), strict=True):
-            times[places.get(kernel.kind, len(self._kinds))] += time_ms
-        times[-1] += _LEAST_MS * len(kernels)
-        return times
-
-    def _point(self, times: FloatArray) -> FloatArray:
-        """Returns where a network lies: its size, and the shares of its kinds."""
-        whole = times.sum()
-        return np.concatenate([[np.log(whole)], np.sqrt(times / whole) * 3.0])
-
-
-class _KernelModel:
-    """Times of single kernels."""
-
-    def __init__(self, networks: Sequence[TimedNetwork]) -> None:
-        rows = [each for network in networks for each in network.timed]
-        self._kinds = sorted({kernel.kind for each in networks for kernel in each.kernels})
-        self._rates, is_kept = self._fit(rows, networks)
-        rows = [row for row, kept in zip(rows, is_kept, strict=True) if kept]
-        self._smoothers = self._smoothed(rows)
-
-    def times_ms(self, kernels: Sequence[Kernel]) -> FloatArray:
-        """Returns how long each takes."""
-        times = self._linear(kernels)
-        for kind, smoother in self._smoothers.items():
-            where = [index for index, kernel in enumerate(kernels) if kernel.kind == kind]
-            points = np.array([_log_sides(kernels[index]) for index in where])
-            times[where] *= np.exp(smoother.at(points)) if where else 1.0
-        return times
-
-    def _fit(
-        self, rows: Sequence[TimedKernels], networks: Sequence[TimedNetwork]
-    ) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """Returns the coefficients, and which rows they agree with."""
-        terms = np.array([self._terms(row.kernels) for row in rows]).reshape(len(rows), -1)
-        times_ms = np.array([row.time_ms for row in rows])
-        weights = 1 / (times_ms + _LEAST_MS)
-        # Whole passes are measured better than what is in them.
-        wholes = np.array([self._terms(each.kernels) / each.time_ms for each in networks])
-        towards = np.tile(_PLAUSIBLE, len(self._kinds))
-        kept = np.ones(len(rows), dtype=bool)
-        are_alone = np.array([len(row.kernels) == 1 for row in rows], dtype=bool)
-        for _ in range(_NUM_FITS):
-            rates = _not_negative(
-                np.vstack([terms[kept] * weights[kept, None], _WEIGHT_OF_WHOLE * wholes]),
-                np.concatenate(
-                    [times_ms[kept] * weights[kept], np.full(len(wholes), _WEIGHT_OF_WHOLE)]
-                ),
-                towards,
-                _RIDGE,
-            )
-            found = terms @ rates if len(rows) else times_ms
-            off = np.log((found + _LEAST_MS) * weights)
-            kept = are_alone | (np.abs(off) < _OUTLIER)
-        return rates, kept
-
-    def _linear(self, kernels: Sequence[Kernel]) -> FloatArray:
-        rates = self._rates.reshape(len(self._kinds), NUM_TERMS)
-        by_kind = dict(zip(self._kinds, rates, strict=True))
-        return np.array(
-            [
-                max(_LEAST_MS, float(np.dot(kernel.terms, by_kind.get(kernel.kind, _PLAUSIBLE))))
-                for kernel in kernels
-            ]
-        )
-
-    def _terms(self, kernels: Sequence[Kernel]) -> FloatArray:
-        sums = np.zeros((len(self._kinds), NUM_TERMS))
+        by_kind: dict[str, list[Kernel]] = {}
         for kernel in kernels:
-            sums[self._kinds.index(kernel.kind)] += kernel.terms
-        return sums.ravel()
+            by_kind.setdefault(kernel.kind, []).append(kernel)
+        whole_ms = 0.0
+        for kind, same in by_kind.items():
+            terms, points = _terms(same), _points(same)
+            near = nearest_kind(kind, self._kinds)
+            times = self._kinds[near].times_ms(terms, points) if near else terms @ _PLAUSIBLE
+            whole_ms += float(times.sum())
+        # A pass that is not profiled has no overhead; launches stay.
+        return max(whole_ms - self._overhead_ms * len(kernels), _LEAST_MS * len(kernels))
 
-    def _smoothed(self, rows: Sequence[TimedKernels]) -> Mapping[str, Smoother]:
-        alone = [row for row in rows if len(row.kernels) == 1 and row.time_ms > 0]
-        equal: dict[tuple[str, tuple[int, ...]], list[TimedKernels]] = {}
-        for row in alone:
-            (kernel,) = row.kernels
-            equal.setdefault((kernel.kind, kernel.sides), []).append(row)
-        found: dict[str, list[tuple[FloatArray, float]]] = {}
-        for (kind, _), same in equal.items():
-            kernel = same[0].kernels[0]
-            (linear_ms,) = self._linear([kernel])
-            time_ms = float(np.median([row.time_ms for row in same]))
-            found.setdefault(kind, []).append((_log_sides(kernel), np.log(time_ms / linear_ms)))
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KindModel:
+    """How long kernels of one kind take.
+
+    Attributes:
+        rates: Coefficients of ``Kernel.terms``.
+        points: The logarithms of the sides of kernels that are known.
+        scale: What differences of them are divided by.
+        variance: That of g.
+        offset: The middle of g.
+        weights: What each of the known kernels contributes to g nearby, (K + N)^-1 y.
+    """
+
+    rates: FloatArray
+    points: FloatArray
+    scale: FloatArray
+    variance: float
+    offset: float
+    weights: FloatArray
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> KindModel:
+        """Reads what ``data`` wrote (``Predictor.from_data``)."""
+        arrays = {
+            name: np.array(data[name], dtype=np.float64)
+            for name in ("rates", "points", "scale", "weights")
+        }
+        return cls(**arrays, variance=float(data["variance"]), offset=float(data["offset"]))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """It as plain data."""
         return {
-            kind: smooth(np.array([p for p, _ in each]), np.array([v for _, v in each]))[0]
-            for kind, each in found.items()
+            "rates": self.rates.tolist(),
+            "points": self.points.tolist(),
+            "scale": self.scale.tolist(),
+            "variance": self.variance,
+            "offset": self.offset,
+            "weights": self.weights.tolist(),
         }
 
+    def times_ms(self, terms: FloatArray, points: FloatArray) -> FloatArray:
+        """Returns how long kernels take."""
+        corrections = self.offset + self.similar(points) @ self.weights
+        times: FloatArray = self.linear_ms(terms) * np.exp(
+            np.clip(corrections, -_LARGEST, _LARGEST)
+        )
+        return times
 
-def _log_sides(kernel: Kernel) -> FloatArray:
-    return np.log(np.array(kernel.sides, dtype=np.float64))
+    def linear_ms(self, terms: FloatArray) -> FloatArray:
+        """Returns how long they take by what they compute and move."""
+        return np.maximum(terms @ self.rates, _LEAST_MS)
+
+    def similar(self, points: FloatArray) -> FloatArray:
+        """Returns the covariance of g between kernels and those that are known."""
+        distances = cdist(points / self.scale, self.points / self.scale, "sqeuclidean")
+        similar: FloatArray = self.variance * np.exp(
+            -0.5 * distances / (_REACH**2 * points.shape[1])
+        )
+        return similar
 
 
-def _not_negative(
-    terms: FloatArray, values: FloatArray, towards: FloatArray, ridge: float
-) -> FloatArray:
-    """Returns coefficients of at least 0, drawn a little towards others."""
-    pull = np.eye(len(towards)) * ridge
-    found: FloatArray = optimize.nnls(
-        np.vstack([terms, pull]), np.concatenate([values, ridge * towards])
+class _Known:
+    """All kernels of some networks, equal ones once, with the times of those that were timed."""
+
+    def __init__(self, networks: Sequence[TimedNetwork], factor: float) -> None:
+        self._places: dict[str, dict[tuple[int, ...], int]] = {}
+        self._kernels: dict[str, list[Kernel]] = {}
+        self._times_ms: dict[str, list[list[float]]] = {}
+        self._rows = [[self._place(kernel) for kernel in each.kernels] for each in networks]
+        for each in networks:
+            for kernel, time_ms in each.executed:
+                # What is executed and never expected teaches nothing.
+                if kernel.kind in self._places:
+                    _, place = self._place(kernel)
+                    self._times_ms[kernel.kind][place].append(max(factor * time_ms, _LEAST_MS))
+
+    @property
+    def kinds(self) -> list[str]:
+        """All kinds, in order."""
+        return sorted(self._places)
+
+    def is_timed(self, kind: str) -> bool:
+        """Tells whether any kernel of a kind was timed on its own."""
+        return any(self._times_ms[kind])
+
+    def of(self, kind: str) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Returns terms, points, times (NaN where not timed) and how often each was timed."""
+        kernels, times_ms = self._kernels[kind], self._times_ms[kind]
+        middle = [np.median(each) if each else np.nan for each in times_ms]
+        counts = [len(each) for each in times_ms]
+        return _terms(kernels), _points(kernels), np.array(middle), np.array(counts, dtype=float)
+
+    def counts(self, kind: str) -> FloatArray:
+        """Returns how often each network has each kernel of a kind.
+
+        Shape:
+            (networks, kernels).
+        """
+        found = np.zeros((len(self._rows), len(self._kernels[kind])))
+        for index, row in enumerate(self._rows):
+            for its_kind, place in row:
+                if its_kind == kind:
+                    found[index, place] += 1
+        return found
+
+    def _place(self, kernel: Kernel) -> tuple[str, int]:
+        places = self._places.setdefault(kernel.kind, {})
+        if kernel.sides not in places:
+            places[kernel.sides] = len(places)
+            self._kernels.setdefault(kernel.kind, []).append(kernel)
+            self._times_ms.setdefault(kernel.kind, []).append([])
+        return kernel.kind, places[kernel.sides]
+
+
+class _Kind:
+    """Kernels of one kind, while it is learned how long they take.
+
+    Attributes:
+        model: What is known so far.
+        means: Their times by the linear model, in milliseconds.
+        similarity: Covariance of g between them.
+        known: (similarity + noise)^-1 similarity.
+        corrections: The expected g of each, given the times of single kernels.
+    """
+
+    def __init__(
+        self,
+        terms: FloatArray,
+        points: FloatArray,
+        times_ms: FloatArray,
+        counts: FloatArray,
+        *,
+        is_timed: bool,
+    ) -> None:
+        timed = counts > 0
+        start = KindModel(
+            rates=_rates(terms[timed], times_ms[timed]) if is_timed else _PLAUSIBLE,
+            points=points,
+            scale=np.maximum(points.std(axis=0), _LEAST_SPREAD),
+            variance=_UNKNOWN_DEVIATION**2,
+            offset=0.0,
+            weights=np.zeros(len(points)),
+        )
+        self.means = start.linear_ms(terms)
+        residuals = np.log(times_ms[timed] / self.means[timed])
+        if is_timed:
+            start = replace(
+                start,
+                offset=float(np.median(residuals)),
+                variance=max(_LEAST_DEVIATION, float(residuals.std())) ** 2,
+            )
+        noise = np.full(len(points), _UNSEEN_NOISE**2)
+        noise[timed] = _KERNEL_NOISE**2 + (_TICK_MS / times_ms[timed]) ** 2 / counts[timed]
+        values = np.zeros(len(points))
+        values[timed] = residuals - start.offset
+        self.similarity = start.similar(points)
+        factors = linalg.cho_factor(self.similarity + np.diag(noise), lower=True)
+        self.known: FloatArray = linalg.cho_solve(factors, self.similarity)
+        self.model = replace(start, weights=linalg.cho_solve(factors, values))
+        self.corrections = start.offset + self.similarity @ self.model.weights
+
+    def lift(self, pull: FloatArray) -> None:
+        """Takes in what whole passes say, as pulls on the kernels."""
+        weights = self.model.weights + pull - self.known @ pull
+        self.model = replace(self.model, weights=weights)
+
+
+def nearest_kind(kind: str, known: Collection[str]) -> str:
+    """Returns a kind itself, or else what is known of it with fewer marks; "" for nothing.
+
+    >>> nearest_kind("Resize linear", {"Resize", "Add"})
+    'Resize'
+    """
+    while kind and kind not in known:
+        kind = kind.rpartition(" ")[0]
+    return kind
+
+
+def _condition(
+    by_kind: Mapping[str, _Kind],
+    networks: Sequence[TimedNetwork],
+    known: _Known,
+    overhead_ms: float,
+) -> None:
+    """Conditions on whole passes what is known from single kernels."""
+    kinds = list(by_kind.values())
+    overhead = np.array([overhead_ms * len(each.kernels) for each in networks])
+    passes_ms = np.array([each.time_ms for each in networks])
+    profiled_ms = passes_ms + overhead
+    noise = np.diag((_PASS_NOISE * passes_ms / profiled_ms) ** 2)
+    counts = [known.counts(kind) for kind in by_kind]
+    corrections = [kind.corrections for kind in kinds]
+    shares: list[FloatArray] = []
+    lifts = np.zeros(len(networks))
+    for _ in range(_NUM_STEPS):
+        times = [
+            count * (kind.means * np.exp(np.clip(each, -_LARGEST, _LARGEST)))
+            for count, kind, each in zip(counts, kinds, corrections, strict=True)
+        ]
+        whole = np.sum([each.sum(axis=1) for each in times], axis=0)
+        shares = [each / whole[:, None] for each in times]
+        spreads = [
+            share @ kind.similarity - (share @ kind.similarity) @ kind.known
+            for share, kind in zip(shares, kinds, strict=True)
+        ]
+        covariance = noise + np.sum(
+            [spread @ share.T for spread, share in zip(spreads, shares, strict=True)], axis=0
+        )
+        moved = np.sum(
+            [
+                share @ (kind.corrections - each)
+                for share, kind, each in zip(shares, kinds, corrections, strict=True)
+            ],
+            axis=0,
+        )
+        lifts = linalg.solve(covariance, np.log(profiled_ms / whole) - moved, assume_a="pos")
+        corrections = [
+            kind.corrections + spread.T @ lifts for kind, spread in zip(kinds, spreads, strict=True)
+        ]
+    for kind, share in zip(kinds, shares, strict=True):
+        kind.lift(share.T @ lifts)
+
+
+def _profiling(networks: Iterable[TimedNetwork]) -> tuple[float, float]:
+    """Returns by what factor profiled times count, and what profiling adds to each kernel in ms.
+
+    Least absolute errors of the sums, relative to the passes, by reweighting.
+    """
+    timed = [each for each in networks if each.executed]
+    if not timed:
+        return 1.0, 0.0
+    sums = np.array([[sum(ms for _, ms in each.executed), -len(each.executed)] for each in timed])
+    terms = sums / np.array([[each.time_ms] for each in timed])
+    weights = np.ones(len(terms))
+    found = np.array([1.0, 0.0])
+    for _ in range(_NUM_FITS):
+        found = optimize.nnls(terms * weights[:, None], weights)[0]
+        weights = 1 / np.sqrt(np.maximum(np.abs(terms @ found - 1), _LEAST_ERROR))
+    return float(found[0]), float(found[1])
+
+
+def _rates(terms: FloatArray, times_ms: FloatArray) -> FloatArray:
+    """Returns coefficients of at least 0, drawn a little towards plausible ones."""
+    weights = 1 / (times_ms + _TICK_MS)
+    rates: FloatArray = optimize.nnls(
+        np.vstack([terms * weights[:, None], _RIDGE * np.eye(NUM_TERMS)]),
+        np.concatenate([times_ms * weights, _RIDGE * _PLAUSIBLE]),
     )[0]
-    return found
+    return rates
+
+
+def _terms(kernels: Sequence[Kernel]) -> FloatArray:
+    return np.array([kernel.terms for kernel in kernels])
+
+
+def _points(kernels: Sequence[Kernel]) -> FloatArray:
+    return np.log(np.array([kernel.sides for kernel in kernels], dtype=np.float64))
+
+
+def _spread(networks: Sequence[TimedNetwork]) -> Sequence[TimedNetwork]:
+    """Returns at most so many networks, evenly over all."""
+    if len(networks) <= _MOST_NETWORKS:
+        return networks
+    places = np.linspace(0, len(networks) - 1, _MOST_NETWORKS).round().astype(int)
+    return [networks[place] for place in places]

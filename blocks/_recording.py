@@ -71,6 +71,9 @@ class Recording:
         ops: Its operations, in order.
         are_read: For each of them, whether the module's output depends on it; True where that
             cannot be told.
+        reads: For each of them, the place of the operation that wrote what it reads, for each of
+            its ``ins``; -1 where none did.
+        outputs: The places of the operations that wrote what the module puts out, in order.
         uncounted: Kinds whose multiply-accumulates nobody has a formula for, and their calls.
         failed_at: Address of the module that broke the run off ("" is the outermost); None if
             the run came to its end.
@@ -80,6 +83,8 @@ class Recording:
     ops: tuple[Op, ...]
     are_read: tuple[bool, ...]
     uncounted: dict[str, int]
+    reads: tuple[tuple[int, ...], ...] = ()
+    outputs: tuple[int, ...] = ()
     failed_at: str | None = None
     reason: str = ""
 
@@ -118,6 +123,8 @@ def record(module: nn.Module, inputs: Sequence[Tensor], *, as_list: bool = False
     return Recording(
         ops=tuple(recorder.ops),
         are_read=recorder.are_read({_storage(tensor) for tensor in outs}),
+        reads=tuple(recorder.reads),
+        outputs=tuple(recorder.writer(_storage(tensor)) for tensor in outs),
         uncounted=recorder.uncounted,
         failed_at=failed_at,
         reason=reason,
@@ -156,7 +163,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
     def __init__(self, module: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ops: list[Op] = []
+        self.reads: list[tuple[int, ...]] = []
         self.uncounted: dict[str, int] = {}
+        self._writers: dict[int, int] = {}
         self._flows: list[tuple[set[int], set[int]]] = []
         # Storages are told apart by their addresses, so none may be freed and its used again.
         self._held: list[Tensor] = []
@@ -184,6 +193,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
             found.append(is_needed)
         return tuple(reversed(found))
 
+    def writer(self, storage: int) -> int:
+        """Returns the place of the operation that wrote to a storage last, -1 if none did."""
+        return self._writers.get(storage, -1)
+
     def __torch_dispatch__(
         self,
         func: Any,  # noqa: ANN401 - PyTorch's signature
@@ -209,16 +222,18 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         storages = [_storage(tensor) for tensor in tensors]
         weights = tuple(self._weights[key] for key in storages if key in self._weights)
-        ins = tuple(
-            _without_batch(tensor)
+        given = [
+            (_without_batch(tensor), key)
             for tensor, key in zip(tensors, storages, strict=True)
             if key not in self._weights and key not in self._buffers
-        )
+        ]
         outs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         address, module = self.path.innermost
         self._held += tensors + outs
         written = {_storage(out) for out in outs} | _written(func, args)
         self._flows.append((set(storages), written))
+        self.reads.append(tuple(self.writer(key) for _, key in given))
+        self._writers.update(dict.fromkeys(written, len(self.ops)))
         formula = flop_registry.get(func.overloadpacket)
         if formula is None and not _is_free_of_macs(func):
             kind = operator_kind(func, args)
@@ -227,7 +242,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
         self.ops.append(
             Op(
                 kind=operator_kind(func, args),
-                ins=ins,
+                ins=tuple(shape for shape, _ in given),
                 out=_without_batch(outs[0]) if outs else (),
                 weights=weights,
                 window=_window(name, args),

@@ -6,7 +6,14 @@ from analysis.runtimes.eager import EagerRuntime
 from analysis.runtimes.onnx_model import OnnxModelRuntime
 from analysis.runtimes.onnx_runtime import OnnxRuntime
 from analysis.runtimes.open_vino import OpenVinoRuntime
-from analysis.runtimes.runtime import DTYPES, Conditions, Prepared, Runtime, UnusableRuntimeError
+from analysis.runtimes.runtime import (
+    DTYPES,
+    Conditions,
+    Observer,
+    Prepared,
+    Runtime,
+    UnusableRuntimeError,
+)
 
 RUNTIMES: dict[str, Runtime] = {
     runtime.name: runtime
@@ -26,6 +33,7 @@ __all__ = [
     "DTYPES",
     "RUNTIMES",
     "Conditions",
+    "Observer",
     "OnnxModelRuntime",
     "Prepared",
     "Runtime",

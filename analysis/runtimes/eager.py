@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from analysis.runtimes.module_times import module_times_ms
+from analysis.runtimes.operator_times import EagerObserver
 from analysis.runtimes.pytorch import PyTorchPrepared, PyTorchRuntime
-from analysis.runtimes.runtime import DTYPES, Conditions, Prepared
+from analysis.runtimes.runtime import DTYPES, Conditions, Observer, Prepared
 from blocks import Problem, record
 
 
@@ -44,6 +45,10 @@ class _EagerPrepared(PyTorchPrepared):
         """Times the modules."""
         with self.turn():
             return module_times_ms(self._module, self._images)
+
+    def observer(self) -> Observer:
+        """Times the operators."""
+        return EagerObserver(self._module, self._images)
 
 
 def num_operator_calls(module: nn.Module, images: Tensor) -> int | None:

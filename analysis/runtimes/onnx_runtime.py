@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from analysis.calibration_script import OnnxObserver
 from analysis.runtimes.node_names import NodeNames
 from analysis.runtimes.onnx_model import OnnxModelRuntime
-from analysis.runtimes.runtime import Conditions, Prepared, missing_package
+from analysis.runtimes.runtime import Conditions, Observer, Prepared, missing_package
 from blocks import Problem
 
 _NUM_PROFILED = 10
@@ -98,6 +99,10 @@ class _OnnxPrepared(Prepared):
     def layer_times_ms(self) -> Mapping[str, float] | None:
         """Adds up the kernels of each node; what changes layouts in between stands under ""."""
         return self._profiled()[1]
+
+    def observer(self) -> Observer:
+        """Returns another session that is profiled."""
+        return OnnxObserver(self._file, self._options(), self._feed)
 
     def _options(self) -> Any:  # noqa: ANN401
         import onnxruntime

@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from analysis.calibration_script import OpenVinoObserver
 from analysis.runtimes.node_names import NodeNames
 from analysis.runtimes.onnx_model import OnnxModelRuntime
 from analysis.runtimes.runtime import (
     Conditions,
+    Observer,
     Prepared,
     UnusableRuntimeError,
     missing_package,
@@ -107,6 +109,11 @@ class _OpenVinoPrepared(Prepared):
     def layer_times_ms(self) -> Mapping[str, float] | None:
         """Adds up the primitives of each node."""
         return self._profiled()[1]
+
+    def observer(self) -> Observer:
+        """Returns another model that is profiled."""
+        compiled = self._compile(profiled=True)
+        return OpenVinoObserver(compiled, self._ready(compiled))
 
     def _compile(self, *, profiled: bool) -> Any:  # noqa: ANN401 - an extra
         import openvino

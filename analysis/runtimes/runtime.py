@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,16 @@ class Conditions:
         return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
+class Observer(Protocol):
+    """Runs a network under its runtime's profiler."""
+
+    def observe(self) -> None:
+        """Makes a few passes; of each kernel the fastest counts."""
+
+    def kernels(self) -> list[dict[str, Any]]:
+        """Returns what was executed, as ``analysis.execution.Executed`` has it, and ends it."""
+
+
 class Prepared(ABC):
     """A network that is ready to run on one batch of images, again and again."""
 
@@ -70,6 +81,10 @@ class Prepared(ABC):
         Observing costs time itself, so these say where time goes rather than how much it is.
         What belongs to no address stands under "".
         """
+
+    def observer(self) -> Observer | None:
+        """Returns the same network under a profiler, None where there is none."""
+        return None
 
     @contextmanager
     def turn(self) -> Iterator[None]:

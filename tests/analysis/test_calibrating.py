@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from analysis import calibrating, calibration_devices
-from analysis.calibrating import calibrate, measure_in_turns, prepare_drawn
+from analysis.calibrating import Measured, calibrate, measure_in_turns, prepare_drawn
 from analysis.calibration_devices import COPIED_SCRIPT, export_calibration, import_table
 from analysis.calibration_networks import draw_networks
-from analysis.calibrations import CalibrationSample
+from analysis.calibration_script import Weather
 from blocks import BranchworkError
 
 
@@ -23,12 +23,47 @@ def small_networks(seed, blocks=()):
             yield drawn
 
 
-def test_networks_are_measured_whole_and_by_layer():
+class MadeWeather(Weather):
+    """A machine whose speed is written down: what the reference takes, one time after another."""
+
+    def __init__(self, references_s):
+        self.best_s = float("inf")
+        self.references_s = iter(references_s)
+
+    def reference_s(self):
+        found = next(self.references_s)
+        self.best_s = min(self.best_s, found)
+        return found
+
+
+def test_a_turn_counts_as_at_the_machines_best():
+    weather = MadeWeather([1.0, 1.0, 2.0, 2.02])
+    turns = [weather.turn(lambda: 3.0), weather.turn(lambda: 3.0 * 2**0.75)]
+    time_ms, before_ms, again_ms = weather.times_ms(turns)
+    assert before_ms == 3.0
+    assert again_ms == pytest.approx(3.0, rel=0.01)
+    assert time_ms == pytest.approx(3.0, rel=0.01)
+
+
+def test_a_turn_in_which_the_weather_changed_is_repeated():
+    weather = MadeWeather([1.0, 1.5, 1.5])
+    times_ms = iter([4.0, 6.0])
+    assert weather.turn(lambda: next(times_ms)) == (6.0, 1.5)
+    always = MadeWeather([1.0, 2.0] * 10)
+    time_ms, reference_s = always.turn(lambda: 5.0)
+    assert (time_ms, reference_s) == (5.0, pytest.approx(2**0.5))
+
+
+def test_networks_are_measured_whole_and_by_kernel():
     drawn = next(small_networks(5))
-    (sample,) = measure_in_turns([(drawn, prepare_drawn(drawn, "eager", 1))], threads=1)
-    assert sample.time_ms == min(sample.before_ms, sample.again_ms)
+    weather = Weather()
+    (measured,) = measure_in_turns(
+        [(drawn, prepare_drawn(drawn, "eager", 1))], threads=1, weather=weather
+    )
+    sample = measured.sample(weather)
     assert 0 < sample.time_ms < 10_000
-    assert sum(sample.layer_times_ms.values()) > 0.2 * sample.time_ms
+    assert len(measured.turns) == 8
+    assert sum(kernel.time_ms for kernel in sample.kernels) > 0.2 * sample.time_ms
     assert sample.spec == drawn.spec
 
 
@@ -36,20 +71,11 @@ def test_networks_are_measured_whole_and_by_layer():
 def test_ctrl_c_keeps_what_was_measured_if_it_is_enough(monkeypatch, num_whole, is_kept):
     turns = iter(range(10))
 
-    def measure(ready, threads):
+    def measure(ready, threads, weather):
         if next(turns) == num_whole:
             raise KeyboardInterrupt
-        return [
-            CalibrationSample(
-                spec=drawn.spec,
-                input=drawn.size,
-                time_ms=1.0,
-                before_ms=1.0,
-                again_ms=1.0,
-                layer_times_ms={},
-            )
-            for drawn, _ in ready
-        ]
+        turn = (1.0, weather.best_s)
+        return [Measured(network=drawn, turns=(turn, turn), kernels=()) for drawn, _ in ready]
 
     monkeypatch.setattr(calibrating, "FEWEST_NETWORKS", 12)
     monkeypatch.setattr(calibrating, "prepare_drawn", lambda *_: None)
@@ -91,9 +117,9 @@ def test_a_folder_is_measured_by_its_own_script_and_its_table_comes_back(tmp_pat
     found = import_table(folder / "table.json")
     assert (found.runtime, found.machine, found.threads) == ("onnxruntime", "board", 1)
     assert len(found.samples) == 10
-    # What the device calls its kernels is joined to the networks' addresses.
-    timed = found.samples[0].layer_times_ms
-    assert any(name.startswith("stages.0.") for name in timed)
+    kernels = found.samples[0].kernels
+    assert {"convolution", "ReorderOutput"} <= {kernel.operator for kernel in kernels}
+    assert any(kernel.name.startswith("/stages.0.") for kernel in kernels)
     for sample in found.samples:
         assert found.predict(sample.spec, sample.input).time_ms > 0
 

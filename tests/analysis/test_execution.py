@@ -1,0 +1,159 @@
+"""What runtimes are expected to execute, against closed forms and against what they execute."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from made_calibrations import as_executed
+
+from analysis.calibration_networks import draw_networks
+from analysis.execution import executed_from_data, executed_from_row, expected_kernels, one_by_one
+from analysis.execution.dataflow import OUTSIDE, dataflow
+from analysis.runtimes import RUNTIMES, Conditions, UnusableRuntimeError
+from analysis.unread import unread_operations
+from blocks import SLOTS, ImageSize, Slot, Tape
+from networks import PRESETS
+
+SIZE = ImageSize(64, 32)
+
+
+def kinds(kernels):
+    return [kernel.kind for kernel in kernels]
+
+
+def test_kinds_of_convolutions():
+    tape = Tape()
+    tape.conv((16, 8, 8), 16, kernel=3)
+    tape.conv((16, 8, 8), 16, kernel=3, groups=16)
+    tape.conv((16, 8, 8), 32, kernel=3, groups=16)
+    tape.conv((16, 8, 8), 16, groups=2)
+    tape.conv((16, 1, 1), 4)
+    tape.conv((20, 8, 8), 24)
+    tape.deconv((16, 8, 8), 8, kernel=4, stride=2)
+    tape.conv_by((6, 8, 8), 3)
+    kernels = one_by_one(tape.ops)
+    assert kinds(kernels) == [
+        *("dense", "depthwise", "multiplied", "grouped", "vector", "pointwise", "transposed"),
+        "depthwise computed",
+    ]
+    assert kernels[0].macs == 16 * 16 * 9 * 64
+    assert (kernels[5].macs, kernels[5].filled_macs) == (20 * 24 * 64, 32 * 32 * 64)
+    assert kernels[6].macs == 8 * 16 * 8 * 8 * 16
+
+
+def test_who_reads_what():
+    drawn = next(each for each in draw_networks(0) if unread_operations(each.spec))
+    flow = dataflow(drawn.spec, drawn.size)
+    num_ops = len(drawn.spec.operations(drawn.size))
+    assert len(flow.ops) == num_ops - len(unread_operations(drawn.spec)) < num_ops
+    assert flow.reads[0] == (OUTSIDE,)
+    assert len(flow.outputs) == 1
+    for place, (op, writers) in enumerate(zip(flow.ops, flow.reads, strict=True)):
+        assert len(writers) == len(op.ins)
+        assert all(writer < place for writer in writers)
+        for writer, shape in zip(writers, op.ins, strict=True):
+            # A part of the channels, or all of them.
+            if writer != OUTSIDE:
+                assert flow.made(writer)[1:] == shape[1:]
+                assert flow.made(writer)[0] >= shape[0]
+        assert flow.readers[place] or place in flow.outputs
+    conv, norm, act = flow.ops[:3]
+    assert [op.kind for op in (conv, norm, act)] == ["convolution", "batch_norm", "relu"]
+    assert flow.only_reader(0) == 1
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_norms_activations_and_residual_sums_go_into_convolutions(runtime):
+    spec = PRESETS["mobilenet_v2"].make(4)
+    kernels = expected_kernels(runtime, spec, SIZE)
+    ops = Counter(op.kind for op in spec.operations(SIZE))
+    found = Counter(kernel.kind.partition(" ")[0] for kernel in kernels)
+    convolutions = [kernel for kernel in kernels if kernel.macs]
+    assert len(convolutions) == ops["convolution"] + ops["conv_transpose"]
+    # A sum is a term more of the convolution before it.
+    assert sum(kernel.sides[-1] == 2 for kernel in convolutions) == ops["add"] > 5
+    assert not {"BatchNormalization", "Clip", "Add"} & {*found}
+    # Behind transposed convolutions they stay.
+    assert found["Relu"] + found["Eltwise"] == ops["conv_transpose"]
+
+
+def test_blocks_of_channels_are_left_where_channels_are_moved():
+    spec = PRESETS["lite_hrnet_18"].make(4)
+    found = Counter(kinds(expected_kernels("onnxruntime", spec, SIZE)))
+    assert found["ReorderInput"] > 50 < found["ReorderOutput"]
+    assert found["Split"] > 20
+    assert found["Transpose"] == Counter(op.kind for op in dataflow(spec, SIZE).ops)["stack"]
+    plain = Counter(kinds(expected_kernels("onnxruntime", PRESETS["hrnet_w32"].make(4), SIZE)))
+    # Only the output leaves blocks.
+    assert (plain["ReorderInput"], plain["ReorderOutput"]) == (0, 1)
+
+
+def test_eager_executes_what_nobody_reads():
+    spec = PRESETS["lite_hrnet_18"].make(4)
+    assert len(expected_kernels("eager", spec, SIZE)) == len(spec.operations(SIZE))
+
+
+def test_what_was_executed_is_told_in_the_same_words(tmp_path):
+    for kernel in expected_kernels("onnxruntime", PRESETS["lite_hrnet_18"].make(4), SIZE):
+        told = as_executed(kernel)
+        if told is not None:
+            assert told.kernel(()) == kernel
+            assert executed_from_data(told.data) == told
+
+
+def test_linear_upsampling_is_known_by_its_address():
+    row = {"name": "/aggregator/Resize_2", "operator": "Resize", "mark": "", "filters": []}
+    told = executed_from_row({**row, "ins": [[8, 4, 4]], "out": [8, 8, 8], "time_ms": 1.0})
+    assert told.kernel({"aggregator"}).kind == "Resize linear"
+    assert told.kernel({"head"}).kind == "Resize"
+
+
+BLOCKS = sorted(entry.name for entry in SLOTS[Slot.BLOCK])
+
+
+def observed(runtime, drawn):
+    """The kernels that a runtime executed of a network, and those that were expected."""
+    torch.manual_seed(0)
+    conditions = Conditions(size=drawn.size)
+    try:
+        observer = RUNTIMES[runtime].prepare(drawn.spec.build().eval(), conditions).observer()
+    except UnusableRuntimeError as error:
+        pytest.skip(f"{runtime} cannot run here: {error}")
+    observer.observe()
+    linear = {
+        op.address for op in drawn.spec.operations(drawn.size) if op.kind == "upsample_bilinear"
+    }
+    told = [executed_from_row(row) for row in observer.kernels()]
+    executed = Counter((k.kind, k.sides) for k in (each.kernel(linear) for each in told))
+    expected = Counter((k.kind, k.sides) for k in expected_kernels(runtime, drawn.spec, drawn.size))
+    return executed, expected
+
+
+def small_networks():
+    """One small network for every block."""
+    found = {}
+    for drawn in draw_networks(11):
+        num_units = sum(len(stage.units) for stage in drawn.spec.stages)
+        if drawn.size.height == 128 and num_units == 1:
+            found.setdefault(drawn.blocks[0], drawn)
+        if len(found) == len(BLOCKS):
+            return found.values()
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("runtime", "least", "seldom"),
+    [("eager", 0.97, 0.97), ("onnxruntime", 0.93, 0.85), ("openvino", 0.8, 0.5)],
+)
+def test_runtimes_execute_what_is_expected(runtime, least, seldom):
+    """Of networks with every block; attention over few positions is moved about more."""
+    shares = {}
+    for drawn in small_networks():
+        executed, expected = observed(runtime, drawn)
+        both = (executed & expected).total()
+        shares[drawn.blocks] = both / max(executed.total(), expected.total())
+    assert min(share for names, share in shares.items() if "susa" not in names) >= least, shares
+    assert min(shares.values()) >= seldom, shares
+    assert sum(shares.values()) / len(shares) > (least + 1) / 2, shares
