@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -200,30 +201,28 @@ class Calibration:
             np.array([sample.before_ms for sample in self.samples]),
         )
 
-    @cached_property
+    @property
     def learned(self) -> Learned:
         """What is learned from all samples, and how well it would have done without each."""
-        if self.kept is not None and self.kept.fingerprint == self.fingerprint:
-            return self.kept
-        timed = [self._timed_network(sample) for sample in self.samples]
-        order = np.random.default_rng(0).permutation(len(timed))
-        ratios = np.ones(len(timed))
+        return Learned(fingerprint=self.fingerprint, predictor=self.predictor, ratios=self.ratios)
+
+    @cached_property
+    def ratios(self) -> FloatArray:
+        """True over predicted times, every network predicted from the others' folds."""
+        if self._known is not None:
+            return self._known.ratios
+        order = np.random.default_rng(0).permutation(len(self._timed))
+        ratios = np.ones(len(order))
         for fold in range(_NUM_FOLDS):
             out = order[fold::_NUM_FOLDS]
             left_out = set(out.tolist())
             predictor = Predictor.learn(
-                [each for index, each in enumerate(timed) if index not in left_out]
+                [each for index, each in enumerate(self._timed) if index not in left_out]
             )
             for index in left_out:
-                ratios[index] = timed[index].time_ms / predictor.predict_ms(timed[index].kernels)
-        return Learned(
-            fingerprint=self.fingerprint, predictor=Predictor.learn(timed), ratios=ratios
-        )
-
-    @property
-    def ratios(self) -> FloatArray:
-        """True over predicted times, every network predicted from the others' folds."""
-        return self.learned.ratios
+                network = self._timed[index]
+                ratios[index] = network.time_ms / predictor.predict_ms(network.kernels)
+        return ratios
 
     @cached_property
     def errors(self) -> Errors:
@@ -231,10 +230,11 @@ class Calibration:
         true_ms = np.array([sample.time_ms for sample in self.samples])
         return errors(true_ms / self.ratios, true_ms)
 
-    @property
+    @cached_property
     def predictor(self) -> Predictor:
         """What is learned from all samples."""
-        return self.learned.predictor
+        known = self._known
+        return Predictor.learn(self._timed) if known is None else known.predictor
 
     def predict(self, spec: NetworkSpec, size: ImageSize) -> Prediction:
         """Predicts the time of a network that is not rewritten, batch 1.
@@ -261,6 +261,16 @@ class Calibration:
     def predict_ms(self, spec: NetworkSpec, size: ImageSize) -> float:
         """Predicts the time alone, which is quicker."""
         return self.predictor.predict_ms(self._kernels(spec, size))
+
+    @cached_property
+    def _known(self) -> Learned | None:
+        """What was learned before from these very samples."""
+        is_mine = self.kept is not None and self.kept.fingerprint == self.fingerprint
+        return self.kept if is_mine else None
+
+    @cached_property
+    def _timed(self) -> Sequence[TimedNetwork]:
+        return [self._timed_network(sample) for sample in self.samples]
 
     def _timed_network(self, sample: CalibrationSample) -> TimedNetwork:
         ops = sample.spec.operations(sample.input)

@@ -34,10 +34,11 @@ def run() -> Table:
         title="Predicted latencies of random networks",
         method=f"float32, batch 1, 1 thread, not rewritten. Each runtime is calibrated on "
         f"{_NUM_KNOWN} random networks, or as many as it can measure in {_MINUTES:g} minutes, "
-        f"then predicts {_NUM_UNSEEN} of another seed; a left-out family is predicted without any network that "
-        "has its block. A time is the middle one of eight turns, in processor time of the "
-        "process, as at the machine's best (docs/calibrating.md), networks taking turns. Noise: "
-        f"that of the even turns against that of the odd ones, for the same networks.{remark}",
+        f"then predicts {_NUM_UNSEEN} of another seed; a left-out family is predicted without any "
+        "network that has its block. A time is the middle one of eight turns, in processor time "
+        "of the process, as at the machine's best (docs/calibrating.md), networks taking turns. "
+        "Noise: that of the even turns against that of the odd ones, for the same networks."
+        f"{remark}",
         head=(
             "runtime",
             "networks",
