@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from analysis.calibration_networks import DrawnNetwork, draw_networks
-from analysis.calibration_script import Weather
+from analysis.calibration_weather import Weather
 from analysis.calibrations import FEWEST_NETWORKS, Calibration, CalibrationSample
 from analysis.environment import current_environment
 from analysis.execution import Executed, executed_from_row
@@ -20,7 +20,7 @@ from analysis.runtimes import RUNTIMES, Conditions, Observer, Prepared
 from blocks import BranchworkError, ImageSize, Problem
 
 if TYPE_CHECKING:
-    from analysis.calibration_script import Turn
+    from analysis.calibration_weather import Turn
 
 _AT_ONCE = 6
 """Networks that take turns: each is measured over half a minute, so that bad moments pass."""

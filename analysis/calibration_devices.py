@@ -1,7 +1,7 @@
 """Calibration of a device that is not this machine: a folder to copy there, a table that returns.
 
-The folder has ONNX models, what they are, and a script that needs neither PyTorch nor this
-package. What the script writes is a calibration but for what was found out about its errors.
+The folder has ONNX models, what they are, and a script with two modules that need neither PyTorch
+nor this package. What the script writes is a calibration but for what was learned from it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,13 @@ from analysis.latency import random_module
 from blocks import BranchworkError, Problem
 from networks import spec_to_dict
 
-_SCRIPT = "calibration_script.py"
 COPIED_SCRIPT = "measure.py"
+_FILES = {
+    "calibration_script.py": COPIED_SCRIPT,
+    "calibration_profiles.py": "calibration_profiles.py",
+    "calibration_weather.py": "calibration_weather.py",
+}
+"""What goes along, and how it is called there."""
 _INDEX = "networks.json"
 
 
@@ -70,8 +75,10 @@ def export_calibration(
             {"file": name, "spec": spec_to_dict(network.spec), "input": str(network.size)}
         )
     (folder / _INDEX).write_text(json.dumps(entries), encoding="utf-8")
-    script = files("analysis").joinpath(_SCRIPT).read_text(encoding="utf-8")
-    (folder / COPIED_SCRIPT).write_text(script, encoding="utf-8")
+    for ours, theirs in _FILES.items():
+        text = files("analysis").joinpath(ours).read_text(encoding="utf-8")
+        # There they lie side by side.
+        (folder / theirs).write_text(text.replace("from analysis.", "from "), encoding="utf-8")
     return num_bytes
 
 

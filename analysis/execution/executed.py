@@ -82,7 +82,7 @@ class Executed:
 
 
 def executed_from_row(row: Mapping[str, Any]) -> Executed:
-    """Returns what a profile's reader (``analysis.calibration_script``) wrote down."""
+    """Returns what a profile's reader (``analysis.calibration_profiles``) wrote down."""
     return executed_from_data([row[key] for key in _KEYS])
 
 

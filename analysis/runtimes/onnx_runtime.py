@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analysis.calibration_script import OnnxObserver
+from analysis.calibration_profiles import OnnxObserver
 from analysis.runtimes.node_names import NodeNames
 from analysis.runtimes.onnx_model import OnnxModelRuntime
 from analysis.runtimes.runtime import Conditions, Observer, Prepared, missing_package

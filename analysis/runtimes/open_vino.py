@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analysis.calibration_script import OpenVinoObserver
+from analysis.calibration_profiles import OpenVinoObserver
 from analysis.runtimes.node_names import NodeNames
 from analysis.runtimes.onnx_model import OnnxModelRuntime
 from analysis.runtimes.runtime import (

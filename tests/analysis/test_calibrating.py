@@ -12,7 +12,7 @@ from analysis import calibrating, calibration_devices
 from analysis.calibrating import Measured, calibrate, measure_in_turns, prepare_drawn
 from analysis.calibration_devices import COPIED_SCRIPT, export_calibration, import_table
 from analysis.calibration_networks import draw_networks
-from analysis.calibration_script import Weather
+from analysis.calibration_weather import Weather
 from blocks import BranchworkError
 
 
@@ -109,7 +109,7 @@ def test_a_folder_is_measured_by_its_own_script_and_its_table_comes_back(tmp_pat
         script.replace("NUM_ROUNDS = 8", "NUM_ROUNDS = 2").replace("TURN_S = 0.05", "TURN_S = 0")
     )
     subprocess.run(
-        [sys.executable, "-I", COPIED_SCRIPT, "--device", "board", "--out", "table.json"],
+        [sys.executable, "-E", "-s", COPIED_SCRIPT, "--device", "board", "--out", "table.json"],
         cwd=folder,
         check=True,
         capture_output=True,
