@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,7 +61,7 @@ def read_calibration(path: Path) -> Calibration:
         return calibration_from_data(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise _unreadable(path, error.strerror or type(error).__name__) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (LookupError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
         # Our own errors are ValueErrors as well, and say more: a block that is not here.
         if isinstance(error, BranchworkError):
             raise
@@ -107,17 +108,21 @@ def _learned(data: Mapping[str, Any]) -> Learned:
 
 def _sample(data: Mapping[str, Any]) -> CalibrationSample:
     times_ms = [float(data[key]) for key in ("time_ms", "before_ms", "again_ms")]
-    if not min(times_ms) > 0:
+    if not all(math.isfinite(each) and each > 0 for each in times_ms):
         message = "a time that is not above 0"
         raise ValueError(message)
     time_ms, before_ms, again_ms = times_ms
+    kernels = tuple(map(executed_from_data, data["kernels"]))
+    for each in kernels:
+        # What cannot be read as a kernel is told here, with the file's name.
+        each.kernel(())
     return CalibrationSample(
         spec=spec_from_dict(data["spec"]),
         input=ImageSize.parse(data["input"]),
         time_ms=time_ms,
         before_ms=before_ms,
         again_ms=again_ms,
-        kernels=tuple(map(executed_from_data, data["kernels"])),
+        kernels=kernels,
     )
 
 

@@ -87,7 +87,7 @@ def onnx_kernel(event: dict[str, Any]) -> dict[str, Any]:
     elif operator == "ConvTranspose":
         # Weights that were packed in advance are not listed; then the window is that of 4 x 4.
         image, *others = ins
-        filters = next((shape for shape in others if len(shape) == MAPS), [0, 0, 4, 4])
+        filters = next((shape for shape in others if len(shape) == MAPS), [1, 1, 4, 4])
         kernel |= {"operator": "transposed", "filters": filters}
         ins = [image]
     elif operator == "Split":

@@ -34,7 +34,7 @@ def predict_latency(
     runs: Runs = Path("runs"),
     blocks: Blocks = None,
 ) -> None:
-    """Predict how long networks take, from a calibration: nothing is built or run.
+    """Predict how long networks take, from a calibration, without running them.
 
     Networks are taken as they are written, not rewritten for deployment; batch 1, float32.
 

@@ -12,8 +12,8 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 
-from analysis.execution.dataflow import OUTSIDE, Dataflow
-from analysis.execution.fusing import Fused, Fusing, activation_mark, is_plain
+from analysis.execution.dataflow import Dataflow, is_usual
+from analysis.execution.fusing import Fused, Fusing, activation_mark, filters_of, is_plain
 from analysis.execution.kernels import (
     Kernel,
     convolution,
@@ -55,8 +55,8 @@ def blocked_kernels(flow: Dataflow) -> tuple[Kernel, ...]:
 
 def product_kind(ins: tuple[Shape, ...], out: Shape) -> str:
     """Returns how a product is called: what has one number for each channel is quick."""
-    smallest = min(map(math.prod, ins))
-    if smallest == math.prod(out) or len(ins) == 1:
+    smallest = min(map(math.prod, ins), default=0)
+    if len(ins) < 2 or not out or smallest == math.prod(out):  # noqa: PLR2004 - a product of two
         return "Mul"
     return "Mul by channel" if smallest == out[0] else "Mul by part"
 
@@ -67,7 +67,7 @@ class _Blocked:
         self._fusing = Fusing(flow, _ACTIVATIONS)
         self._kernels: list[Kernel] = []
         self._places: dict[int, int] = {}
-        self._are_blocked: dict[int, bool] = {OUTSIDE: False}
+        self._are_blocked: dict[int, bool] = {}
         self._moved: set[tuple[object, ...]] = set()
         self._parts: defaultdict[int, list[Shape]] = defaultdict(list)
         self._rules: dict[str, Callable[[int, Op], None]] = {
@@ -88,7 +88,8 @@ class _Blocked:
         """Goes through the operations in order."""
         for place, op in enumerate(self._flow.ops):
             if place not in self._fusing.absorbed:
-                self._rules.get(op.kind, self._other)(place, op)
+                rule = self._rules.get(op.kind, self._other)
+                (rule if self._is_regular(place, op) else self._other)(place, op)
         for place in self._flow.outputs:
             self._read(place, self._flow.made(place), "outside", blocked=False)
         for place, parts in self._parts.items():
@@ -98,9 +99,17 @@ class _Blocked:
             self._kernels.append(movement(kind, [whole], out))
         return tuple(self._kernels)
 
+    def _is_regular(self, place: int, op: Op) -> bool:
+        """Tells whether there is a rule that holds for an operation."""
+        if op.kind == "convolution":
+            return place in self._fusing.by_place
+        if op.kind == "conv_transpose":
+            return place in self._fusing.by_place and is_plain(op)
+        return is_usual(op)
+
     def _read(self, writer: int, shape: Shape, reader: object, *, blocked: bool) -> None:
         """Notes that somebody reads a tensor, or channels of it, in a layout."""
-        if writer == OUTSIDE:
+        if writer < 0:
             return
         whole = self._flow.made(writer)
         is_part = shape != whole
@@ -127,7 +136,7 @@ class _Blocked:
             self._kernels.append(movement(kind, [before], after))
 
     def _is_blocked(self, writer: int, shape: Shape) -> bool:
-        is_whole = writer != OUTSIDE and self._flow.made(writer) == shape
+        is_whole = writer >= 0 and self._flow.made(writer) == shape
         return is_whole and self._are_blocked[writer]
 
     def _emit(self, place: int, op: Op, kind: str, *, blocked: bool, window: int = 1) -> None:
@@ -141,8 +150,7 @@ class _Blocked:
     def _convolve(self, place: int, op: Op) -> None:
         if not is_plain(op):
             self._read_all(place, op, blocked=False)
-            filters = (op.out[0], 1, *op.ins[1][-2:])
-            self._kernels.append(convolution(op.ins[0], filters, op.out))
+            self._kernels.append(convolution(op.ins[0], filters_of(op), op.out))
             return
         fused = self._fusing.by_place[place]
         image, filters = op.ins[0], op.weights[0]

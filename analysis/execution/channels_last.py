@@ -13,8 +13,8 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 
-from analysis.execution.dataflow import OUTSIDE, Dataflow
-from analysis.execution.fusing import Fusing, activation_mark, is_plain
+from analysis.execution.dataflow import OUTSIDE, Dataflow, is_usual
+from analysis.execution.fusing import Fusing, activation_mark, filters_of, is_plain
 from analysis.execution.kernels import (
     Kernel,
     convolution,
@@ -72,7 +72,8 @@ class _ChannelsLast:
             for writer, shape in zip(flow.reads[place], op.ins, strict=True):
                 self._read(writer, shape, op)
             if place not in self._fusing.absorbed:
-                self._rules.get(op.kind, self._other)(place, op)
+                rule = self._rules.get(op.kind, self._other)
+                (rule if self._is_regular(place, op) else self._other)(place, op)
         for place, readers in self._parts.items():
             # Matrices are multiplied in the other layout, and splitting changes it.
             kind = f"{_SPLIT} abcd" if "bmm" in readers else _SPLIT
@@ -81,11 +82,20 @@ class _ChannelsLast:
             self._kernels.append(movement(_OUT_OF_LAYOUT, [flow.made(place)], flow.made(place)))
         return tuple(self._kernels)
 
+    def _is_regular(self, place: int, op: Op) -> bool:
+        """Tells whether there is a rule that holds for an operation."""
+        if op.kind == "convolution":
+            return place in self._fusing.by_place
+        if op.kind == "conv_transpose":
+            return place in self._fusing.by_place and is_plain(op)
+        return is_usual(op)
+
     def _fuse_sums(self) -> None:
         ancestors = self._flow.ancestors()
         for place, op in enumerate(self._flow.ops):
             writers = self._flow.reads[place]
-            if op.kind != "add" or place in self._fusing.absorbed or len({*op.ins}) > 1:
+            is_even = is_usual(op) and len({*op.ins}) == 1
+            if op.kind != "add" or place in self._fusing.absorbed or not is_even:
                 continue
             for writer, other in zip(writers, writers[::-1], strict=True):
                 fused = self._fusing.addend(writer)
@@ -97,7 +107,7 @@ class _ChannelsLast:
 
     def _is_done_with(self, other: int, place: int, before: int, conv: int) -> bool:
         """Tells whether a sum may be written over an addend: nobody else still reads it."""
-        if other == OUTSIDE or other in self._flow.outputs or self._flow.reads[conv][0] == other:
+        if other < 0 or other in self._flow.outputs or self._flow.reads[conv][0] == other:
             return False
         readers = self._flow.readers[other]
         return all(reader == place or before >> reader & 1 for reader in readers)
@@ -107,7 +117,8 @@ class _ChannelsLast:
         flow = self._flow
         first: dict[int, int] = {}
         for place, op in enumerate(flow.ops):
-            if op.kind not in _ELEMENTWISE or place in self._fusing.absorbed:
+            is_free = place not in self._fusing.absorbed and is_usual(op)
+            if op.kind not in _ELEMENTWISE or not is_free:
                 continue
             before = (
                 first[writer]
@@ -122,6 +133,7 @@ class _ChannelsLast:
     def _read(self, writer: int, shape: Shape, reader: Op) -> None:
         if writer == OUTSIDE:
             self._kernels.append(movement(_INTO_LAYOUT, [shape], shape))
+        if writer < 0:
             return
         whole = self._flow.made(writer)
         if shape != whole and len(shape) == len(whole) and shape[1:] == whole[1:]:
@@ -130,11 +142,10 @@ class _ChannelsLast:
     def _convolve(self, place: int, op: Op) -> None:
         fused = self._fusing.by_place[place]
         mark = activation_mark(fused.activation)
-        filters = op.weights[0] if is_plain(op) else (op.out[0], 1, *op.ins[1][-2:])
         if not is_plain(op):
             mark = "computed"
         self._kernels.append(
-            convolution(op.ins[0], filters, op.out, mark=mark, num_terms=fused.num_terms)
+            convolution(op.ins[0], filters_of(op), op.out, mark=mark, num_terms=fused.num_terms)
         )
 
     def _transposed(self, _: int, op: Op) -> None:

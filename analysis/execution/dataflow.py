@@ -13,13 +13,35 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor, nn
 
-from blocks import IMAGE, Composite, ImageSize, Ins, LayerSpec, Op, Shape, record
+from blocks import (
+    IMAGE,
+    BranchworkError,
+    Composite,
+    ImageSize,
+    Ins,
+    LayerSpec,
+    Op,
+    Problem,
+    Recording,
+    Shape,
+    record,
+)
 from networks import NetworkSpec
 
 _KEPT_LAYERS = 2_000
+_MAPS = 3
+_FIRST_BRANCH = -3
+_NUM_INPUTS = {
+    "add": (2, 2),
+    "mul": (1, 2),
+    **dict.fromkeys(("relu", "relu6", "sigmoid", "gelu", "batch_norm", "mean"), (1, 1)),
+    **dict.fromkeys(("avg_pool", "max_pool", "upsample_nearest", "upsample_bilinear"), (1, 1)),
+}
+"""How many tensors are read at least and at most, by kind; others read at least one."""
 
-OUTSIDE = -1
-"""The writer of what no operation wrote: the image."""
+OUTSIDE, NOBODY = -1, -2
+"""The writers of what no operation wrote: the image, and what is the same for all images."""
+_ENLARGED = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +64,7 @@ class Dataflow:
         found: list[list[int]] = [[] for _ in self.ops]
         for place, writers in enumerate(self.reads):
             for writer in writers:
-                if writer != OUTSIDE:
+                if writer >= 0:
                     found[writer].append(place)
         return tuple(map(tuple, found))
 
@@ -57,7 +79,7 @@ class Dataflow:
         Channels that were stacked in groups are read as a row of channels.
         """
         op = self.ops[place]
-        if op.kind != "stack":
+        if op.kind != "stack" or not is_usual(op):
             return op.out
         groups, parts, *rest = op.out
         return (groups * parts, *rest)
@@ -68,7 +90,7 @@ class Dataflow:
         for writers in self.reads:
             bits = 0
             for writer in writers:
-                if writer != OUTSIDE:
+                if writer >= 0:
                     bits |= found[writer] | 1 << writer
             found.append(bits)
         return tuple(found)
@@ -88,7 +110,9 @@ def dataflow(spec: NetworkSpec, size: ImageSize) -> Dataflow:
         first = len(reads)
 
         def placed(writer: int, first: int = first, before: Sequence[int] = tuple(branches)) -> int:
-            return first + writer if writer >= 0 else before[-1 - writer]
+            if writer >= 0:
+                return first + writer
+            return NOBODY if writer == NOBODY else before[_FIRST_BRANCH - writer]
 
         reads += [tuple(map(placed, writers)) for writers in flow.reads]
         branches = [placed(writer) for writer in flow.outputs]
@@ -102,8 +126,9 @@ def _live(ops: Sequence[Op], reads: Sequence[tuple[int, ...]], outputs: Sequence
     for place in reversed(range(len(ops))):
         if place in needed:
             needed.update(reads[place])
-    kept = sorted(needed - {OUTSIDE})
-    now = {place: index for index, place in enumerate(kept)} | {OUTSIDE: OUTSIDE}
+    kept = sorted(needed - {OUTSIDE, NOBODY})
+    now = {place: index for index, place in enumerate(kept)}
+    now |= {OUTSIDE: OUTSIDE, NOBODY: NOBODY}
     return Dataflow(
         tuple(ops[place] for place in kept),
         tuple(tuple(now[writer] for writer in reads[place]) for place in kept),
@@ -124,8 +149,8 @@ class _LayerFlow:
     """Who reads what inside a layer.
 
     Attributes:
-        reads: For each operation, the places of the writers in the layer; -1 - n stands for the
-            n-th branch that comes in.
+        reads: For each operation, the places of the writers in the layer; -3 - n stands for the
+            n-th branch that comes in, ``NOBODY`` for what none wrote.
         outputs: The writers of the branches that go out.
     """
 
@@ -136,20 +161,48 @@ class _LayerFlow:
 @lru_cache(maxsize=_KEPT_LAYERS)
 def _recorded(layer: LayerSpec, ins: Ins) -> _LayerFlow:
     stride = max(shape.stride for shape in (*ins, *layer.out_shapes(ins)))
-    size = ImageSize(stride, stride)
-    with torch.device("meta"):
-        probe = _Probe(layer.build(ins))
-        xs = [torch.empty(1, *shape.at(size)) for shape in ins]
-    found = record(probe, xs, as_list=True)
-    assert len(found.reads) == len(ins) + len(layer.ops(ins, size))
+    num_ops = len(ins) + len(layer.ops(ins, ImageSize(stride, stride)))
+    found = _observed(layer, ins, stride)
+    if found.failed_at is not None:
+        # Some layers need more than one position.
+        found = _observed(layer, ins, _ENLARGED * stride)
+    if found.failed_at is not None or len(found.reads) != num_ops:
+        raise BranchworkError(
+            Problem(
+                where=type(layer).__name__,
+                rule="a layer executes what its closed form lists",
+                got=found.reason or f"{len(found.reads)} operations where {num_ops} are listed",
+                do="run blocks.testing.check_block on it",
+            )
+        )
 
     def inside(writer: int) -> int:
-        return writer - len(ins) if writer >= len(ins) else -1 - writer
+        if writer >= len(ins):
+            return writer - len(ins)
+        return NOBODY if writer < 0 else _FIRST_BRANCH - writer
 
     return _LayerFlow(
         tuple(tuple(map(inside, writers)) for writers in found.reads[len(ins) :]),
         tuple(map(inside, found.outputs)),
     )
+
+
+def _observed(layer: LayerSpec, ins: Ins, side: int) -> Recording:
+    with torch.device("meta"):
+        probe = _Probe(layer.build(ins))
+        xs = [torch.empty(1, *shape.at(ImageSize(side, side))) for shape in ins]
+    return record(probe, xs, as_list=True)
+
+
+def is_usual(op: Op) -> bool:
+    """Tells whether an operation does what its name says to maps, so that rules hold for it.
+
+    Blocks from elsewhere may add up vectors, scale by products of weights, and so on.
+    """
+    fewest, most = _NUM_INPUTS.get(op.kind, (1, len(op.ins)))
+    are_maps = all(len(shape) == _MAPS for shape in op.ins)
+    sides = _MAPS + (op.kind == "stack")
+    return fewest <= len(op.ins) <= most and are_maps and len(op.out) == sides
 
 
 class _Probe(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,11 +92,14 @@ def executed_from_data(data: list[Any]) -> Executed:
 
     Raises:
         TypeError: If something is not what it should be.
-        ValueError: If something is missing, or a time is below 0.
+        ValueError: If something is missing, or a time or a side cannot be.
     """
     name, operator, mark, ins, filters, out, time_ms = data
-    if not float(time_ms) >= 0:
-        message = "a time below 0"
+    if not (math.isfinite(time_ms) and time_ms >= 0):
+        message = "a time that is not 0 or more"
+        raise ValueError(message)
+    if any(side < 1 for shape in (*ins, filters, out) for side in shape):
+        message = "a side below 1"
         raise ValueError(message)
     return Executed(
         name=str(name),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from analysis.execution.blocked import blocked_kernels
 from analysis.execution.channels_last import channels_last_kernels
 from analysis.execution.dataflow import dataflow
+from analysis.execution.fusing import filters_of, is_plain
 from analysis.execution.kernels import (
     Kernel,
     convolution,
@@ -17,6 +18,7 @@ from analysis.execution.kernels import (
 from blocks import ImageSize, Op
 from networks import NetworkSpec
 
+_MAPS = 3
 _POOLS = frozenset({"avg_pool", "max_pool"})
 
 
@@ -40,13 +42,14 @@ def one_by_one(ops: Sequence[Op]) -> tuple[Kernel, ...]:
 
 
 def _kernel(op: Op) -> Kernel:
-    if op.kind == "convolution":
-        filters = op.weights[0] if op.weights else (op.out[0], 1, *op.ins[1][-2:])
-        return convolution(op.ins[0], filters, op.out, mark="" if op.weights else "computed")
-    if op.kind == "conv_transpose":
+    is_map = len(op.out) == _MAPS
+    if op.kind == "convolution" and is_map:
+        mark = "" if is_plain(op) else "computed"
+        return convolution(op.ins[0], filters_of(op), op.out, mark=mark)
+    if op.kind == "conv_transpose" and is_map and is_plain(op):
         window = op.weights[0][-1] * op.weights[0][-2]
         return transposed_convolution(op.ins[0], op.out, window)
-    window = pooled_window(op.ins[0], op.out) if op.kind in _POOLS else 1
+    window = pooled_window(op.ins[0], op.out) if op.kind in _POOLS and op.ins else 1
     return movement(op.kind, op.ins, op.out, window=window)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from analysis.execution.dataflow import Dataflow
-from blocks import Op
+from blocks import Op, Shape
 
 _MARKS = {"relu6": "clip", "sigmoid": "sigmoid", "gelu": "gelu"}
+_FILTER_SIDES = 4
 _CONVOLUTIONS = frozenset({"convolution", "conv_transpose"})
 
 
@@ -44,7 +45,7 @@ class Fusing:
         self.absorbed: set[int] = set()
         self.by_last: dict[int, Fused] = {}
         for place, op in enumerate(flow.ops):
-            if op.kind in _CONVOLUTIONS:
+            if op.kind in _CONVOLUTIONS and len(op.out) == _FILTER_SIDES - 1:
                 fused = Fused(place, place)
                 self.extend(fused)
         self.by_place = {fused.place: fused for fused in self.by_last.values()}
@@ -91,6 +92,16 @@ class Fusing:
 def is_plain(op: Op) -> bool:
     """Tells whether a convolution has learnt filters, not computed ones."""
     return bool(op.weights) and len(op.ins) == 1
+
+
+def filters_of(op: Op) -> Shape:
+    """Returns the filters of a convolution, learnt or computed."""
+    if is_plain(op):
+        return op.weights[0]
+    if len(op.ins) == 1:
+        return (op.out[0], 1, 1, 1)
+    # A single filter has lost its first side, as a batch of one has.
+    return (1,) * (_FILTER_SIDES - len(op.ins[1])) + op.ins[1]
 
 
 def activation_mark(activation: str) -> str:

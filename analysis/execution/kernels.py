@@ -126,7 +126,7 @@ def movement(kind: str, ins: Sequence[Shape], out: Shape, *, window: int = 1) ->
     places = max(1, math.prod(out[1:]))
     return Kernel(
         kind=kind,
-        sides=(channels, places, max(1, num_read), len(ins), window, alignment(channels)),
+        sides=(channels, places, max(1, num_read), max(1, len(ins)), window, alignment(channels)),
         macs=0,
         filled_macs=0,
         read_bytes=_FLOAT_BYTES * num_read,
@@ -147,7 +147,7 @@ def alignment(channels: int) -> int:
 
 def padded(shape: Shape) -> Shape:
     """Returns the shape that a tensor has in blocks of channels: they are filled up."""
-    return (_filled(shape[0]), *shape[1:])
+    return (_filled(shape[0]), *shape[1:]) if shape else shape
 
 
 def _filled(channels: int) -> int:

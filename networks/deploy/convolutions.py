@@ -54,7 +54,9 @@ class Convolution:
     @property
     def is_depthwise(self) -> bool:
         """Whether every channel that goes out is the one that came in, filtered."""
-        return not self.transposed and self.groups == self.num_outs == len(self.weight)
+        # One channel out of many has as many groups as channels as well, and reads all of them.
+        reads_one = not self.transposed and self.weight.shape[1] == 1
+        return reads_one and self.groups == self.num_outs == len(self.weight)
 
     @property
     def is_pointwise(self) -> bool:

@@ -9,11 +9,14 @@ import torch
 from made_calibrations import as_executed
 
 from analysis.calibration_networks import draw_networks
+from analysis.execution import dataflow as dataflows
 from analysis.execution import executed_from_data, executed_from_row, expected_kernels, one_by_one
-from analysis.execution.dataflow import OUTSIDE, dataflow
+from analysis.execution.blocked import blocked_kernels
+from analysis.execution.channels_last import channels_last_kernels
+from analysis.execution.dataflow import NOBODY, OUTSIDE, Dataflow, dataflow
 from analysis.runtimes import RUNTIMES, Conditions, UnusableRuntimeError
 from analysis.unread import unread_operations
-from blocks import SLOTS, ImageSize, Slot, Tape
+from blocks import SLOTS, BranchworkError, ImageSize, Op, Recording, Slot, Tape
 from networks import PRESETS
 
 SIZE = ImageSize(64, 32)
@@ -88,6 +91,50 @@ def test_blocks_of_channels_are_left_where_channels_are_moved():
     plain = Counter(kinds(expected_kernels("onnxruntime", PRESETS["hrnet_w32"].make(4), SIZE)))
     # Only the output leaves blocks.
     assert (plain["ReorderInput"], plain["ReorderOutput"]) == (0, 1)
+
+
+def odd_flow():
+    """What blocks from elsewhere may do: vectors, products of weights, constants."""
+    maps, vector = (8, 4, 4), (8,)
+    ops = (
+        Op("convolution", ((3, 4, 4),), maps, weights=((8, 3, 1, 1),)),
+        Op("relu", (), vector, weights=(vector,)),
+        Op("mul", (), vector, weights=(vector, vector)),
+        Op("mul", (maps, vector), maps),
+        Op("mul", (maps, (1, 1, 1)), maps),
+        Op("mean", (maps,), ()),
+        Op("add", (maps, ()), maps),
+        Op("stack", (vector, vector), (2, 8)),
+        Op("softmax", ((2, 8),), (2, 8)),
+        Op("convolution", (maps, (8, 8, 3, 3)), maps),
+        Op("conv_transpose", (maps, (8, 8, 2, 2)), (8, 8, 8)),
+        Op("add", ((8, 8, 8), (2, 8)), (8, 8, 8)),
+    )
+    reads = ((OUTSIDE,), (), (), (0, 1), (3, NOBODY), (4,), (4, 5), (1, 2), (7,), (6, NOBODY))
+    return Dataflow(ops, (*reads, (9, NOBODY), (10, 8)), (11,))
+
+
+@pytest.mark.parametrize("kernels_of", [blocked_kernels, channels_last_kernels])
+def test_operations_that_no_rule_is_for_are_executed_as_they_are(kernels_of):
+    found = kernels_of(odd_flow())
+    assert len(found) >= 10
+    assert sum(kernel.macs for kernel in found) >= 8 * 3 * 16 + 8 * 8 * 9 * 16
+    assert sum(kernel.kind.startswith(("dense", "pointwise")) for kernel in found) == 2
+    assert all(min(kernel.sides) > 0 for kernel in found)
+    assert len(one_by_one(odd_flow().ops)) == 12
+
+
+def test_a_layer_that_cannot_be_recorded_says_so(monkeypatch):
+    spec = PRESETS["small_hrnet_w16"].make(3)
+    monkeypatch.setattr(
+        dataflows,
+        "record",
+        lambda *_, **__: Recording(ops=(), are_read=(), uncounted={}, failed_at="", reason="odd"),
+    )
+    dataflows._recorded.cache_clear()
+    with pytest.raises(BranchworkError, match=r"odd.*check_block"):
+        dataflow(spec, SIZE)
+    dataflows._recorded.cache_clear()
 
 
 def test_eager_executes_what_nobody_reads():

@@ -143,6 +143,11 @@ def test_what_was_learned_is_kept_and_not_taken_for_other_measurements(
         (lambda data: data.update(runtime="tpu"), "no runtime 'tpu'"),
         (lambda data: data.update(samples=data["samples"][:3]), "at least 10"),
         (lambda data: data["samples"][0].update(time_ms=0.0), "not above 0"),
+        (lambda data: data["samples"][0].update(before_ms=float("nan")), "not above 0"),
+        (lambda data: data["samples"][0].pop("kernels"), "KeyError: 'kernels'"),
+        (lambda data: data["samples"][0]["kernels"][0].__setitem__(3, []), "IndexError"),
+        (lambda data: data["samples"][0]["kernels"][0].__setitem__(5, [8, -1, 4]), "below 1"),
+        (lambda data: data["samples"][0]["kernels"][0].__setitem__(6, float("inf")), "not 0 or"),
     ],
 )
 def test_a_damaged_file_is_told(calibration, tmp_path, damage, said):

@@ -68,6 +68,14 @@ def test_presets_put_out_the_same(name):
         assert share_off(module, finish(rewritten, blocked=blocked), size) < 1e-13
 
 
+def test_one_channel_of_many_is_not_taken_for_a_filtered_one():
+    size = ImageSize(32, 32)
+    module = PRESETS["small_hrnet_w16"].make(1).build().double().eval()
+    rewritten = rewrite(module, size)
+    for blocked in (False, True):
+        assert share_off(module, finish(rewritten, blocked=blocked), size) < 1e-13
+
+
 @settings(deadline=None, max_examples=4)
 @given(drawn=specs(), batch=st.sampled_from([1, 2]))
 def test_any_network_puts_out_the_same(drawn, batch):
