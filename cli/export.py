@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.options import AsJson, Blocks, Changes, Input, Runs, Task, open_store
+
+if TYPE_CHECKING:
+    from blocks import BranchworkError
 
 
 def export(
@@ -76,6 +79,8 @@ def export(
 
         branchwork export lite_hrnet_18 hrnet_w32 --to onnx --out files --batch 8 --json
     """
+    if blocked and not rewrite:
+        raise _blocked_alone()
     store = open_store(runs, blocks)
     from cli.exporting import ExportJob, export_networks
     from cli.output import out as console
@@ -125,3 +130,16 @@ def _checked(rows: list[dict[str, Any]]) -> str:
     if runtime is None:
         return 'not run: pip install "branchwork[export]", and files are checked'
     return f"differences to PyTorch for a random image, in {runtime}"
+
+
+def _blocked_alone() -> BranchworkError:
+    from blocks import BranchworkError, Problem
+
+    return BranchworkError(
+        Problem(
+            where="--blocked",
+            rule="only what is rewritten is written for channels in blocks",
+            got="--blocked without --rewrite",
+            do="add --rewrite, or leave --blocked out",
+        )
+    )

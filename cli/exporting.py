@@ -226,6 +226,7 @@ def _write_onnx(network: _Weighted, job: ExportJob) -> dict[str, Any]:
                 "task": network.task,
                 "weights": network.weights,
                 "rewritten": str(job.rewrite).lower(),
+                "blocked": str(job.blocked).lower(),
             },
         )
     except BranchworkError as error:
@@ -254,6 +255,7 @@ def _write_onnx(network: _Weighted, job: ExportJob) -> dict[str, Any]:
         "input": str(network.size),
         "batch": job.batch,
         "rewritten": job.rewrite,
+        "blocked": job.blocked,
         "weights": network.weights,
         "to": job.to,
         "file": str(path),

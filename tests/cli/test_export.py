@@ -86,6 +86,13 @@ def test_rewritten(command, tmp_path):
     assert blocked["file"] == plain["file"].replace(".onnx", "_rewritten_blocked.onnx")
     operators = [node.op_type for node in onnx.load(tmp_path / blocked["file"]).graph.node]
     assert "Slice" not in operators
+    assert (row["blocked"], blocked["blocked"]) == (False, True)
+
+
+def test_blocks_of_channels_are_for_what_is_rewritten(command):
+    result = command("export", "lite_hrnet_18", "--blocked")
+    assert result.code == 2
+    assert "add --rewrite" in result.err
 
 
 def test_a_block_of_ones_own(command, tmp_path):
