@@ -70,7 +70,7 @@ def test_presets_put_out_the_same(name):
     assert sum(calls(made).values()) < before
 
 
-@settings(deadline=None, max_examples=16)
+@settings(deadline=None, max_examples=25)
 @given(specs(), st.sampled_from([(1, 1), (1, 2), (2, 1)]), st.sampled_from([1, 2]))
 def test_any_network_puts_out_the_same(spec, sides, batch):
     size = ImageSize(*(spec.coarsest_stride * side for side in sides))
