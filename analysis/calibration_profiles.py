@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 OBSERVED_A_TURN = 4
+KEYS = ("name", "operator", "mark", "ins", "filters", "out", "time_ms")
+"""What is written down of a kernel, in this order in files."""
 EVENT = "_kernel_time"
 MATRICES, MAPS = 3, 4
 FILTERS = (4, 5)
@@ -54,20 +56,24 @@ class OnnxObserver:
             self.session.run(None, self.feed)
             self.num_passes += 1
 
-    def kernels(self) -> list[dict[str, Any]]:
-        """Returns what was executed."""
+    def events(self) -> list[tuple[dict[str, Any], float]]:
+        """Returns the events of a pass with the fastest time of each, and ends it."""
         text = Path(self.session.end_profiling()).read_text(encoding="utf-8")
         self.folder.cleanup()
         events = [event for event in json.loads(text) if event["name"].endswith(EVENT)]
         count = len(events) // self.num_passes
+        # Every pass executes the same, and nothing makes one of them too quick.
         return [
-            {
-                **onnx_kernel(events[index]),
-                # Every pass executes the same, and nothing makes one of them too quick.
-                "time_ms": min(event["dur"] for event in events[index::count]) / 1e3,
-            }
-            for index in range(count)
-            if events[index]["args"]["op_name"] not in FREE
+            (event, min(each["dur"] for each in events[index::count]) / 1e3)
+            for index, event in enumerate(events[:count])
+        ]
+
+    def kernels(self) -> list[dict[str, Any]]:
+        """Returns what was executed."""
+        return [
+            {**onnx_kernel(event), "time_ms": time_ms}
+            for event, time_ms in self.events()
+            if event["args"]["op_name"] not in FREE
         ]
 
 

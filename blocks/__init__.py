@@ -50,7 +50,7 @@ from ._parts import (
     interleave,
     pointwise,
 )
-from ._recording import Recording, operator_kind, record, record_ops
+from ._recording import Recording, operator_kind, record, record_ops, touches_memory
 from ._registry import Entry, Registry, Slot
 from ._shapes import IMAGE, BranchShape, ImageSize, Shape, check_image_size
 from ._slots import SLOTS, register_block
@@ -112,6 +112,7 @@ __all__ = [
     "record_ops",
     "register_block",
     "required",
+    "touches_memory",
 ]
 
 load_shipped_blocks()

@@ -206,8 +206,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
     ) -> Any:  # noqa: ANN401
         """Runs one operator and notes it."""
         result = func(*args, **(kwargs or {}))
-        name = str(func.overloadpacket)
-        if not _is_view(func) and name not in _SILENT:
+        if touches_memory(func):
             self._note(func, args, kwargs or {}, result)
         return result
 
@@ -253,10 +252,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
         )
 
 
-def _is_view(func: Any) -> bool:  # noqa: ANN401 - an operator overload has no public type
-    """Tells whether an operator only relabels memory: its result aliases an input unwritten."""
+def touches_memory(func: Any) -> bool:  # noqa: ANN401 - an operator overload has no public type
+    """Tells whether an operator reads or writes numbers; others relabel or set aside memory.
+
+    A view's result aliases an input unwritten.
+    """
     returns = func._schema.returns  # noqa: SLF001 - the schema has no public accessor
-    return any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
+    is_view = any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
+    return not is_view and str(func.overloadpacket) not in _SILENT
 
 
 def _written(func: Any, args: tuple[Any, ...]) -> set[int]:  # noqa: ANN401

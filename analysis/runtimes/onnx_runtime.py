@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import statistics
-import tempfile
 from collections.abc import Mapping
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from analysis.calibration_profiles import OnnxObserver
+from analysis.calibration_profiles import EVENT, OnnxObserver
 from analysis.runtimes.node_names import NodeNames
 from analysis.runtimes.onnx_model import OnnxModelRuntime
-from analysis.runtimes.runtime import Conditions, Observer, Prepared, missing_package
+from analysis.runtimes.runtime import Conditions, Prepared, missing_package
 from blocks import Problem
 
-_NUM_PROFILED = 10
-_NUM_UNSEEN = 3
+_NUM_TURNS = 3
 _ERRORS_ONLY = 3
-_KERNEL = "_kernel_time"
 
 
 class OnnxRuntime(OnnxModelRuntime):
@@ -100,7 +94,7 @@ class _OnnxPrepared(Prepared):
         """Adds up the kernels of each node; what changes layouts in between stands under ""."""
         return self._profiled()[1]
 
-    def observer(self) -> Observer:
+    def observer(self) -> OnnxObserver:
         """Returns another session that is profiled."""
         return OnnxObserver(self._file, self._options(), self._feed)
 
@@ -124,26 +118,10 @@ class _OnnxPrepared(Prepared):
         return self._profile
 
     def _measure_profile(self) -> tuple[int, Mapping[str, float]]:
-        import onnxruntime
-
-        with tempfile.TemporaryDirectory(prefix="branchwork-") as folder:
-            options = self._options()
-            options.enable_profiling = True
-            options.profile_file_prefix = str(Path(folder) / "profile")
-            session = onnxruntime.InferenceSession(
-                self._file, options, providers=["CPUExecutionProvider"]
-            )
-            for _ in range(_NUM_UNSEEN + _NUM_PROFILED):
-                session.run(None, self._feed)
-            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        kernels = [event for event in events if event["name"].endswith(_KERNEL)]
-        count = len(kernels) // (_NUM_UNSEEN + _NUM_PROFILED)
-        passes = kernels[_NUM_UNSEEN * count :]
-        return count, self._names.add_up(
-            (
-                kernels[index]["name"].removesuffix(_KERNEL),
-                # Every pass executes the same; its median forgets what interrupted one of them.
-                statistics.median(event["dur"] for event in passes[index::count]) / 1e3,
-            )
-            for index in range(count)
+        observer = self.observer()
+        for _ in range(_NUM_TURNS):
+            observer.observe()
+        events = observer.events()
+        return len(events), self._names.add_up(
+            (event["name"].removesuffix(EVENT), time_ms) for event, time_ms in events
         )

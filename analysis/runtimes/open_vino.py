@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -16,7 +14,6 @@ from analysis.runtimes.node_names import NodeNames
 from analysis.runtimes.onnx_model import OnnxModelRuntime
 from analysis.runtimes.runtime import (
     Conditions,
-    Observer,
     Prepared,
     UnusableRuntimeError,
     missing_package,
@@ -24,8 +21,7 @@ from analysis.runtimes.runtime import (
 from blocks import Problem
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
-_NUM_PROFILED = 10
-_NUM_UNSEEN = 3
+_NUM_TURNS = 3
 
 
 class OpenVinoRuntime(OnnxModelRuntime):
@@ -110,7 +106,7 @@ class _OpenVinoPrepared(Prepared):
         """Adds up the primitives of each node."""
         return self._profiled()[1]
 
-    def observer(self) -> Observer:
+    def observer(self) -> OpenVinoObserver:
         """Returns another model that is profiled."""
         compiled = self._compile(profiled=True)
         return OpenVinoObserver(compiled, self._ready(compiled))
@@ -142,21 +138,12 @@ class _OpenVinoPrepared(Prepared):
         return self._profile
 
     def _measure_profile(self) -> tuple[int, Mapping[str, float]]:
-        compiled = self._compile(profiled=True)
-        request = self._ready(compiled)
-        for _ in range(_NUM_UNSEEN):
-            request.infer()
-        executed = _origins(compiled, self._names)
-        passes_ms: defaultdict[str, list[float]] = defaultdict(list)
-        for _ in range(_NUM_PROFILED):
-            request.infer()
-            for each in request.profiling_info:
-                if each.status.name == "EXECUTED":
-                    passes_ms[each.node_name].append(each.real_time.total_seconds() * 1e3)
-        # Every pass executes the same; its median forgets what interrupted one of them.
-        return len(passes_ms), self._names.add_up(
-            (executed.get(name, name), statistics.median(times_ms))
-            for name, times_ms in passes_ms.items()
+        observer = self.observer()
+        for _ in range(_NUM_TURNS):
+            observer.observe()
+        origins = _origins(observer.compiled, self._names)
+        return len(observer.fastest_ms), self._names.add_up(
+            (origins.get(name, name), time_ms) for name, time_ms in observer.fastest_ms.items()
         )
 
 

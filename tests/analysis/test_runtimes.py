@@ -1,6 +1,7 @@
 """Every runtime computes what eager does, says what it lacks, and leaves the network as it is."""
 
 import functools
+import tempfile
 
 import onnx
 import pytest
@@ -173,7 +174,7 @@ def test_no_compiler_is_one_clear_line(monkeypatch, module):
 
 def test_onnx_runtime_s_files_are_gone(module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(onnx_runtime.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     runtime_here("onnxruntime").prepare(module, Conditions(size=SIZE)).num_kernels()
     assert list(tmp_path.iterdir()) == []
 
