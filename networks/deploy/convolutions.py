@@ -153,3 +153,27 @@ def read_convolution(builder: Builder, node: fx.Node) -> Convolution | None:
         groups=groups,
         address=str(node.meta["address"]),
     )
+
+
+def tiling(source: fx.Node, weight: Tensor, *, what: str, address: str) -> Convolution:
+    """Returns the depthwise convolution whose windows lie side by side.
+
+    Args:
+        source: The maps (N, C, H, W).
+        weight: (C, 1, k, k).
+        what: How the weight is called, below the address.
+        address: Path of the module that it belongs to.
+    """
+    return Convolution(
+        source=source,
+        name=f"{address}.{what}.weight" if address else f"{what}.weight",
+        weight=weight,
+        bias=torch.zeros_like(weight[:, 0, 0, 0]),
+        stride=tuple(weight.shape[2:]),
+        padding=(0, 0),
+        dilation=(1, 1),
+        transposed=False,
+        output_padding=(0, 0),
+        groups=len(weight),
+        address=address,
+    )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import fx
 
 from networks.deploy.building import Rebuilding, address_of, arguments_of, aten, is_maps, shape_of
-from networks.deploy.convolutions import Convolution
+from networks.deploy.convolutions import tiling
 
 _POINT = (1, 1)
 
@@ -53,18 +52,5 @@ def _gate(node: fx.Node) -> fx.Node | None:
 
 
 def _scaled(rebuilding: Rebuilding, node: fx.Node, factor: float, address: str) -> fx.Node:
-    channels = shape_of(node)[1]
-    weight = rebuilding.any_constant.new_full((channels, 1, 1, 1), factor)
-    return Convolution(
-        source=node,
-        name=f"{address}.factor.weight" if address else "factor.weight",
-        weight=weight,
-        bias=torch.zeros_like(weight[:, 0, 0, 0]),
-        stride=(1, 1),
-        padding=(0, 0),
-        dilation=(1, 1),
-        transposed=False,
-        output_padding=(0, 0),
-        groups=channels,
-        address=address,
-    ).write(rebuilding.build)
+    weight = rebuilding.any_constant.new_full((shape_of(node)[1], 1, *_POINT), factor)
+    return tiling(node, weight, what="factor", address=address).write(rebuilding.build)

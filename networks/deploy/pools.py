@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import fx
 
 from networks.deploy.building import Rebuilding, address_of, arguments_of, aten, is_maps, shape_of
-from networks.deploy.convolutions import Convolution
+from networks.deploy.convolutions import tiling
 
 _LARGEST = 8
 """Sides of a window over which a mean is taken at once: each sum waits for the one before."""
@@ -90,19 +89,6 @@ def _convolve(rebuilding: Rebuilding, node: fx.Node) -> fx.Node | None:
 def _average(
     rebuilding: Rebuilding, source: fx.Node, windows: tuple[int, ...], address: str
 ) -> fx.Node:
-    channels = shape_of(source)[1]
-    like = rebuilding.any_constant
-    weight = like.new_full((channels, 1, *windows), 1 / (windows[0] * windows[1]))
-    return Convolution(
-        source=source,
-        name=f"{address}.pool.weight" if address else "pool.weight",
-        weight=weight,
-        bias=torch.zeros_like(weight[:, 0, 0, 0]),
-        stride=windows,
-        padding=(0, 0),
-        dilation=(1, 1),
-        transposed=False,
-        output_padding=(0, 0),
-        groups=channels,
-        address=address,
-    ).write(rebuilding.build)
+    size = (shape_of(source)[1], 1, *windows)
+    weight = rebuilding.any_constant.new_full(size, 1 / (windows[0] * windows[1]))
+    return tiling(source, weight, what="pool", address=address).write(rebuilding.build)
