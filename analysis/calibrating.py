@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from analysis.calibration_networks import DrawnNetwork, draw_networks
-from analysis.calibration_weather import Weather
+from analysis.calibration_turns import AT_ONCE, MachineSpeed, fastest_ms, take_turns
 from analysis.calibrations import FEWEST_NETWORKS, Calibration, CalibrationSample
 from analysis.environment import current_environment
 from analysis.execution import Executed, executed_from_row
@@ -20,13 +20,8 @@ from analysis.runtimes import RUNTIMES, Conditions, Observer, Prepared
 from blocks import BranchworkError, ImageSize, Problem
 
 if TYPE_CHECKING:
-    from analysis.calibration_weather import Turn
+    from analysis.calibration_turns import Turn
 
-_AT_ONCE = 6
-"""Networks that take turns: each is measured over half a minute, so that bad moments pass."""
-_NUM_ROUNDS = 8
-_TURN_S = 0.05
-_RUNS_A_TURN = 4
 _DTYPE = "float32"
 _ANY_SIZE = ImageSize(32, 32)
 
@@ -45,9 +40,9 @@ class Measured:
     turns: tuple[Turn, ...]
     kernels: tuple[Executed, ...]
 
-    def sample(self, weather: Weather) -> CalibrationSample:
+    def sample(self, speed: MachineSpeed) -> CalibrationSample:
         """Returns what it takes at the machine's best."""
-        time_ms, before_ms, again_ms = weather.times_ms(list(self.turns))
+        time_ms, before_ms, again_ms = speed.times_ms(self.turns)
         return CalibrationSample(
             spec=self.network.spec,
             input=self.network.size,
@@ -56,16 +51,6 @@ class Measured:
             again_ms=again_ms,
             kernels=self.kernels,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Waiting:
-    """A network that takes its turns."""
-
-    network: DrawnNetwork
-    prepared: Prepared
-    observer: Observer | None
-    turns: list[Turn] = field(default_factory=list)
 
 
 def calibrate(  # noqa: PLR0913 - its conditions
@@ -82,7 +67,7 @@ def calibrate(  # noqa: PLR0913 - its conditions
 
     With one thread, a pass takes the processor time of this process: what others do in between
     does not count. With more it is the time on the clock. Of a turn the fastest pass counts, as at
-    the machine's best (``Weather``), and of all turns the middle one.
+    the machine's best (``MachineSpeed``), and of all turns the middle one.
 
     Args:
         runtime: A name in ``RUNTIMES``, of the CPU.
@@ -98,24 +83,24 @@ def calibrate(  # noqa: PLR0913 - its conditions
     """
     RUNTIMES[runtime].check(Conditions(size=_ANY_SIZE, threads=threads, dtype=_DTYPE))
     started = time.monotonic()
-    weather = Weather()
+    speed = MachineSpeed()
     measured: list[Measured] = []
     num_failed = 0
     networks = itertools.islice(draw_networks(seed, blocks), most_networks)
     try:
         while (elapsed_s := time.monotonic() - started) < minutes * 60:
             on_progress(elapsed_s / (minutes * 60), f"{len(measured)} networks measured")
-            batch = list(itertools.islice(networks, _AT_ONCE))
+            batch = list(itertools.islice(networks, AT_ONCE))
             if not batch:
                 break
             ready = list(_prepared(batch, runtime, threads))
             num_failed += len(batch) - len(ready)
-            measured += measure_in_turns(ready, threads, weather)
+            measured += measure_in_turns(ready, threads, speed)
     except KeyboardInterrupt:
         if len(measured) < FEWEST_NETWORKS:
             raise
     # Not before all is measured is it known how fast the machine can be.
-    samples = [each.sample(weather) for each in measured]
+    samples = [each.sample(speed) for each in measured]
     return calibration_of(samples, runtime, threads, num_failed)
 
 
@@ -170,23 +155,25 @@ def prepare_drawn(network: DrawnNetwork, runtime: str, threads: int) -> Prepared
 
 
 def measure_in_turns(
-    ready: Sequence[tuple[DrawnNetwork, Prepared]], threads: int, weather: Weather
+    ready: Sequence[tuple[DrawnNetwork, Prepared]], threads: int, speed: MachineSpeed
 ) -> list[Measured]:
     """Measures networks that take turns; each round goes through them the other way round.
 
     Args:
         ready: The networks.
         threads: Threads that they use.
-        weather: Tells whether something else slows the machine down.
+        speed: The machine's speed.
     """
-    waiting = [
-        _Waiting(network=network, prepared=prepared, observer=prepared.observer())
-        for network, prepared in ready
+    observers = [prepared.observer() for _, prepared in ready]
+    runs = [
+        partial(_turn_ms, prepared, observer, threads)
+        for (_, prepared), observer in zip(ready, observers, strict=True)
     ]
-    for number in range(_NUM_ROUNDS):
-        for each in waiting[:: -1 if number % 2 else 1]:
-            each.turns.append(weather.turn(partial(_turn_ms, each, threads)))
-    return [_measured(each) for each in waiting]
+    turns = take_turns(runs, speed)
+    return [
+        Measured(network=network, turns=tuple(taken), kernels=_executed(observer))
+        for (network, _), observer, taken in zip(ready, observers, turns, strict=True)
+    ]
 
 
 def _prepared(
@@ -200,28 +187,14 @@ def _prepared(
             continue
 
 
-def _turn_ms(each: _Waiting, threads: int) -> float:
+def _turn_ms(prepared: Prepared, observer: Observer | None, threads: int) -> float:
     """Returns the fastest of a few passes, and lets the profiler look at some more."""
-    clock = time.process_time if threads == 1 else time.perf_counter
-    times_s: list[float] = []
-    prepared = each.prepared
     with prepared.turn():
-        # The neighbour's data are in the caches still.
-        prepared.run()
-        started = time.perf_counter()
-        while len(times_s) < _RUNS_A_TURN or time.perf_counter() - started < _TURN_S:
-            before = clock()
-            prepared.run()
-            times_s.append(clock() - before)
-        if each.observer is not None:
-            each.observer.observe()
-    return min(times_s) * 1e3
+        found = fastest_ms(prepared.run, threads)
+        if observer is not None:
+            observer.observe()
+    return found
 
 
-def _measured(each: _Waiting) -> Measured:
-    rows = [] if each.observer is None else each.observer.kernels()
-    return Measured(
-        network=each.network,
-        turns=tuple(each.turns),
-        kernels=tuple(map(executed_from_row, rows)),
-    )
+def _executed(observer: Observer | None) -> tuple[Executed, ...]:
+    return () if observer is None else tuple(map(executed_from_row, observer.kernels()))

@@ -23,7 +23,7 @@ COPIED_SCRIPT = "measure.py"
 _FILES = {
     "calibration_script.py": COPIED_SCRIPT,
     "calibration_profiles.py": "calibration_profiles.py",
-    "calibration_weather.py": "calibration_weather.py",
+    "calibration_turns.py": "calibration_turns.py",
 }
 """What goes along, and how it is called there."""
 _INDEX = "networks.json"

@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import sys
-import time
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -21,19 +20,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from analysis.calibration_profiles import Observer, OnnxObserver, OpenVinoObserver
-from analysis.calibration_weather import Weather
+from analysis.calibration_profiles import KEYS, Observer, OnnxObserver, OpenVinoObserver
+from analysis.calibration_turns import AT_ONCE, MachineSpeed, fastest_ms, take_turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from analysis.calibration_weather import Turn
-
-NUM_ROUNDS = 8
-AT_ONCE = 6
-TURN_S = 0.05
-RUNS_A_TURN = 4
-KEYS = ("name", "operator", "mark", "ins", "filters", "out", "time_ms")
+    from analysis.calibration_turns import Turn
 
 
 class Model(Protocol):
@@ -129,49 +122,83 @@ RUNTIMES: dict[str, Callable[[Path, int, Any], Model]] = {
 }
 
 
-def turn_ms(model: Model, observer: Observer, clock: Callable[[], float]) -> float:
+def turn_ms(model: Model, observer: Observer, threads: int) -> float:
     """Returns the fastest of a few passes, and lets the profiler look at some more."""
-    model.run()
-    times_s: list[float] = []
-    started = time.perf_counter()
-    while len(times_s) < RUNS_A_TURN or time.perf_counter() - started < TURN_S:
-        before = clock()
-        model.run()
-        times_s.append(clock() - before)
+    found = fastest_ms(model.run, threads)
     observer.observe()
-    return min(times_s) * 1e3
+    return found
 
 
-def measure(
-    entries: list[dict[str, Any]], folder: Path, runtime: str, threads: int, weather: Weather
-) -> Iterator[tuple[str, dict[str, Any], list[Turn]]]:
-    """Measures networks that take turns."""
-    clock = time.process_time if threads == 1 else time.perf_counter
-    models = []
-    for entry in entries:
-        height, width = map(int, entry["input"].split("x"))
-        images = np.random.default_rng(0).standard_normal((1, 3, height, width))
-        models.append(RUNTIMES[runtime](folder / entry["file"], threads, images.astype("float32")))
-    observers = [model.observer() for model in models]
-    turns: list[list[Turn]] = [[] for _ in models]
-    for number in range(NUM_ROUNDS):
-        order = range(len(models))
-        for index in reversed(order) if number % 2 else order:
-            turn = partial(turn_ms, models[index], observers[index], clock)
-            turns[index].append(weather.turn(turn))
-    for entry, model, observer, taken in zip(  # noqa: B905 - old Pythons
-        entries, models, observers, turns
-    ):
-        sample = {
-            "spec": entry["spec"],
-            "input": entry["input"],
-            "kernels": [[kernel[key] for key in KEYS] for kernel in observer.kernels()],
+class Table:
+    """What is written at the end, also if that comes early.
+
+    Args:
+        options: What the command line asks for.
+        folder: Where the networks are.
+    """
+
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self.options, self.folder = options, folder
+        self.measured: list[tuple[dict[str, Any], list[Turn]]] = []
+        self.num_failed = 0
+        self.version = ""
+        self.speed = MachineSpeed()
+
+    def measure(self, entries: list[dict[str, Any]]) -> None:
+        """Measures networks that take turns; one that the runtime cannot run is counted."""
+        ready = []
+        for entry in entries:
+            height, width = map(int, entry["input"].split("x"))
+            images = np.random.default_rng(0).standard_normal((1, 3, height, width))
+            try:
+                model = RUNTIMES[self.options.runtime](
+                    self.folder / entry["file"], self.options.threads, images.astype("float32")
+                )
+                ready.append((entry, model, model.observer()))
+            except ImportError as error:
+                sys.exit(f"{error}; pip install {self.options.runtime}")
+            except Exception as error:  # noqa: BLE001 - runtimes raise anything about models
+                # The others may run; how many do not is said here and written down.
+                self.num_failed += 1
+                sys.stderr.write(f"{entry['file']} cannot be run: {error}\n")
+        runs = [
+            partial(turn_ms, model, observer, self.options.threads) for _, model, observer in ready
+        ]
+        turns = take_turns(runs, self.speed)
+        for (entry, model, observer), taken in zip(ready, turns):  # noqa: B905 - old Pythons
+            sample = {
+                "spec": entry["spec"],
+                "input": entry["input"],
+                "kernels": [[kernel[key] for key in KEYS] for kernel in observer.kernels()],
+            }
+            self.measured.append((sample, taken))
+            self.version = model.version
+
+    def write(self) -> None:
+        """Writes what was measured."""
+        samples = []
+        for sample, taken in self.measured:
+            # Not before all is measured is it known how fast the machine can be.
+            time_ms, before_ms, again_ms = self.speed.times_ms(taken)
+            times = {"time_ms": time_ms, "before_ms": before_ms, "again_ms": again_ms}
+            samples.append({**sample, **times})
+        table = {
+            "runtime": self.options.runtime,
+            "version": self.version,
+            "threads": self.options.threads,
+            "dtype": "float32",
+            "machine": self.options.device,
+            "num_cores": os.cpu_count(),
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),  # noqa: UP017 - old Pythons
+            "num_failed": self.num_failed,
+            "samples": samples,
         }
-        yield model.version, sample, taken
+        Path(self.options.out).write_text(json.dumps(table), encoding="utf-8")
+        sys.stdout.write(f"wrote {len(samples)} networks to {self.options.out}\n")
 
 
 def main() -> None:
-    """Measures what the command line asks for."""
+    """Measures what the command line asks for; Ctrl-C keeps what was measured."""
     parser = argparse.ArgumentParser(description="Measures exported networks on this device.")
     parser.add_argument("--runtime", choices=sorted(RUNTIMES), default="onnxruntime")
     parser.add_argument("--threads", type=int, default=1)
@@ -180,36 +207,16 @@ def main() -> None:
     options = parser.parse_args()
     folder = Path(__file__).resolve().parent
     entries = json.loads((folder / "networks.json").read_text(encoding="utf-8"))
-    measured: list[tuple[dict[str, Any], list[Turn]]] = []
-    version = ""
-    weather = Weather()
-    for start in range(0, len(entries), AT_ONCE):
-        batch = entries[start : start + AT_ONCE]
-        for used, sample, taken in measure(
-            batch, folder, options.runtime, options.threads, weather
-        ):
-            measured.append((sample, taken))
-            version = used
-        sys.stdout.write(f"{len(measured)} of {len(entries)} networks measured\n")
-        sys.stdout.flush()
-    samples = []
-    for sample, taken in measured:
-        # Not before all is measured is it known how fast the machine can be.
-        time_ms, before_ms, again_ms = weather.times_ms(taken)
-        samples.append({**sample, "time_ms": time_ms, "before_ms": before_ms, "again_ms": again_ms})
-    table = {
-        "runtime": options.runtime,
-        "version": version,
-        "threads": options.threads,
-        "dtype": "float32",
-        "machine": options.device,
-        "num_cores": os.cpu_count(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),  # noqa: UP017 - old Pythons
-        "num_failed": 0,
-        "samples": samples,
-    }
-    Path(options.out).write_text(json.dumps(table), encoding="utf-8")
-    sys.stdout.write(f"wrote {options.out}\n")
+    table = Table(options, folder)
+    try:
+        for start in range(0, len(entries), AT_ONCE):
+            table.measure(entries[start : start + AT_ONCE])
+            sys.stdout.write(f"{len(table.measured)} of {len(entries)} networks measured\n")
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stdout.write("interrupted\n")
+    if table.measured:
+        table.write()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""How fast a machine is right now. Needs NumPy, no more: it goes to other devices as well."""
+"""Networks that take turns, and how fast the machine is meanwhile.
+
+Needs NumPy, no more: it goes to other devices as well.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     Turn = tuple[float, float]
     """What a network took in milliseconds, and the reference around it in seconds."""
 
+NUM_ROUNDS = 8
+TURN_S = 0.05
+RUNS_A_TURN = 4
+AT_ONCE = 6
+"""Networks that take turns: each is measured over half a minute, so that bad moments pass."""
 REFERENCE_SIDE, REFERENCE_PRODUCTS, REFERENCE_RUNS = 64, 60, 3
 STEADY, MOST_TRIES = 1.06, 3
-SUFFERING = 0.75
-"""Networks take so much of the reference's slowing, as a power; found by taking turns."""
+SHARE = 0.75
+"""Networks take so much of the reference's slowing, as a power; found by letting both take turns.
+"""
 
 
-class Weather:
+class MachineSpeed:
     """How fast the machine is, beside how fast it was at its best.
 
     Where a processor is shared, whatever runs beside slows everything down for seconds, by half
     as much again, and takes no processor time of this process. Products of matrices tell, which
-    are too small for a second thread; networks suffer somewhat less than they do.
+    are too small for a second thread; networks are slowed down somewhat less than they are.
     """
 
     def __init__(self) -> None:
@@ -45,7 +54,7 @@ class Weather:
         return min(times_s)
 
     def turn(self, run: Callable[[], float]) -> Turn:
-        """Makes a turn in steady weather; where it always changes, the last of a few counts."""
+        """Makes a turn while the speed is steady; where it never is, the last of a few counts."""
         before_s = self.reference_s()
         for _ in range(MOST_TRIES):
             time_ms = run()
@@ -56,14 +65,52 @@ class Weather:
             before_s = after_s
         return time_ms, reference_s
 
-    def times_ms(self, turns: list[Turn]) -> tuple[float, float, float]:
+    def times_ms(self, turns: Sequence[Turn]) -> tuple[float, float, float]:
         """Returns what a network takes at the machine's best, and two measurements of it.
 
         The middle one of all turns, of every other, and of those between them.
         """
-        fair_ms = [
-            time_ms * (self.best_s / reference_s) ** SUFFERING for time_ms, reference_s in turns
+        at_best_ms = [
+            time_ms * (self.best_s / reference_s) ** SHARE for time_ms, reference_s in turns
         ]
         # Neighbouring turns go to different halves.
-        all_ms, before_ms, again_ms = map(statistics.median, (fair_ms, fair_ms[::2], fair_ms[1::2]))
+        halves = at_best_ms[::2], at_best_ms[1::2]
+        all_ms, before_ms, again_ms = map(statistics.median, (at_best_ms, *halves))
         return all_ms, before_ms, again_ms
+
+
+def take_turns(runs: Sequence[Callable[[], float]], speed: MachineSpeed) -> list[list[Turn]]:
+    """Lets networks take turns; each round goes through them the other way round.
+
+    Args:
+        runs: For each network, what makes a turn and says how long a pass took, in milliseconds.
+        speed: The machine's speed.
+
+    Returns:
+        The turns of each.
+    """
+    turns: list[list[Turn]] = [[] for _ in runs]
+    for number in range(NUM_ROUNDS):
+        order = range(len(runs))
+        for index in reversed(order) if number % 2 else order:
+            turns[index].append(speed.turn(runs[index]))
+    return turns
+
+
+def fastest_ms(run: Callable[[], object], threads: int) -> float:
+    """Returns the fastest of a few passes.
+
+    Args:
+        run: Makes a pass.
+        threads: Threads that it uses; with one, processor time counts, which others cannot take.
+    """
+    clock = time.process_time if threads == 1 else time.perf_counter
+    # The neighbour's data are in the caches still.
+    run()
+    times_s: list[float] = []
+    started = time.perf_counter()
+    while len(times_s) < RUNS_A_TURN or time.perf_counter() - started < TURN_S:
+        before = clock()
+        run()
+        times_s.append(clock() - before)
+    return min(times_s) * 1e3

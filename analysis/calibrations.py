@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.execution import Executed, Kernel, expected_kernels
-from analysis.predictor import Predictor, TimedNetwork, nearest_kind
+from analysis.predictor import Predictor, nearest_kind
+from analysis.predictor_learning import TimedNetwork, learn
 from analysis.rank_agreement import kendall_tau
 from blocks import ImageSize
 from networks import NetworkSpec, spec_id, spec_to_dict
@@ -216,7 +217,7 @@ class Calibration:
         for fold in range(_NUM_FOLDS):
             out = order[fold::_NUM_FOLDS]
             left_out = set(out.tolist())
-            predictor = Predictor.learn(
+            predictor = learn(
                 [each for index, each in enumerate(self._timed) if index not in left_out]
             )
             for index in left_out:
@@ -234,7 +235,7 @@ class Calibration:
     def predictor(self) -> Predictor:
         """What is learned from all samples."""
         known = self._known
-        return Predictor.learn(self._timed) if known is None else known.predictor
+        return learn(self._timed) if known is None else known.predictor
 
     def predict(self, spec: NetworkSpec, size: ImageSize) -> Prediction:
         """Predicts the time of a network that is not rewritten, batch 1.

@@ -1,74 +1,36 @@
-"""Predicts how long a network takes, from measurements of others in one runtime on one machine.
+"""Predicts how long a network takes, from what was learned of a runtime on a machine.
 
 The kernels that a runtime makes of a network are known from its spec (``analysis.execution``). A
 kernel of kind c with sides x takes m(x) exp(g_c(x)): m is linear in what it computes and moves,
-with coefficients that are not negative; g_c is a Gaussian process over the sides' logarithms. It
-is conditioned on two sorts of measurements at once: times of single kernels, which the runtime's
-profiler gives, and times of whole passes, whose logarithms are linear in g near its last estimate.
-The profiler adds a constant to each kernel, which is found from the sums.
+with coefficients that are not negative; g_c is the mean of a Gaussian process over the sides'
+logarithms (``analysis.predictor_learning``).
 
-Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equation 2.25 for
-the conditioning, appendix A.2 for that on linear functions of the process.
+Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equation 2.25.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, optimize
 from scipy.spatial.distance import cdist
 
 from analysis.execution import NUM_TERMS, Kernel
 
 FloatArray = NDArray[np.float64]
 
-_PLAUSIBLE = np.array([1.0, 0.2, 0.2, 0.4, 0.4, 0.4])
+PLAUSIBLE = np.array([1.0, 0.2, 0.2, 0.4, 0.4, 0.4])
 """Coefficients of ``Kernel.terms`` where nothing is known."""
-assert len(_PLAUSIBLE) == NUM_TERMS
-_RIDGE = 0.05
-"""Keeps coefficients near the plausible ones where hardly anything is known."""
-_LEAST_MS = 0.0005
-_TICK_MS = 0.001
-"""Profilers count microseconds."""
-_KERNEL_NOISE = 0.2
-"""Standard deviation of the logarithm of a kernel's time, between networks that have it."""
-_PASS_NOISE = 0.02
-"""That of a whole pass."""
-_UNSEEN_NOISE = 100.0
-"""That of a kernel that was never timed on its own: such a time says nothing."""
+assert len(PLAUSIBLE) == NUM_TERMS
+LEAST_MS = 0.0005
+"""No kernel takes less."""
+LARGEST = 4.0
+"""The largest g that is believed."""
 _REACH = 1.0
 """How far similar kernels are alike, in standard deviations of their sides' logarithms."""
-_LEAST_SPREAD = 0.3
-"""Sides that hardly vary are compared on this scale."""
-_LEAST_DEVIATION = 0.08
-_UNKNOWN_DEVIATION = 0.7
-"""Standard deviation of g where no kernel of a kind was timed on its own."""
-_LARGEST = 4.0
-_NUM_STEPS = 4
-_NUM_FITS = 15
-_LEAST_ERROR = 0.02
-_MOST_NETWORKS = 400
-"""Kernels are compared with each other; these are enough."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TimedNetwork:
-    """A network whose time is known.
-
-    Attributes:
-        kernels: What is expected to be executed.
-        executed: What was executed, with what the profiler says of each in milliseconds; empty
-            where there is no profiler.
-        time_ms: A whole pass.
-    """
-
-    kernels: tuple[Kernel, ...]
-    executed: tuple[tuple[Kernel, float], ...]
-    time_ms: float
 
 
 class Predictor:
@@ -82,18 +44,6 @@ class Predictor:
     def __init__(self, kinds: Mapping[str, KindModel], overhead_ms: float) -> None:
         self._kinds = kinds
         self._overhead_ms = overhead_ms
-
-    @classmethod
-    def learn(cls, networks: Sequence[TimedNetwork]) -> Predictor:
-        """Learns from what was measured."""
-        networks = _spread(networks)
-        factor, overhead_ms = _profiling(networks)
-        known = _Known(networks, factor)
-        kinds = {
-            kind: _Kind(*known.of(kind), is_timed=known.is_timed(kind)) for kind in known.kinds
-        }
-        _condition(kinds, networks, known, overhead_ms)
-        return cls({kind: each.model for kind, each in kinds.items()}, overhead_ms)
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Predictor:
@@ -125,12 +75,12 @@ class Predictor:
             by_kind.setdefault(kernel.kind, []).append(kernel)
         whole_ms = 0.0
         for kind, same in by_kind.items():
-            terms, points = _terms(same), _points(same)
+            terms, points = terms_of(same), points_of(same)
             near = nearest_kind(kind, self._kinds)
-            times = self._kinds[near].times_ms(terms, points) if near else terms @ _PLAUSIBLE
+            times = self._kinds[near].times_ms(terms, points) if near else terms @ PLAUSIBLE
             whole_ms += float(times.sum())
         # A pass that is not profiled has no overhead; launches stay.
-        return max(whole_ms - self._overhead_ms * len(kernels), _LEAST_MS * len(kernels))
+        return max(whole_ms - self._overhead_ms * len(kernels), LEAST_MS * len(kernels))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -177,14 +127,12 @@ class KindModel:
     def times_ms(self, terms: FloatArray, points: FloatArray) -> FloatArray:
         """Returns how long kernels take."""
         corrections = self.offset + self.similar(points) @ self.weights
-        times: FloatArray = self.linear_ms(terms) * np.exp(
-            np.clip(corrections, -_LARGEST, _LARGEST)
-        )
+        times: FloatArray = self.linear_ms(terms) * np.exp(np.clip(corrections, -LARGEST, LARGEST))
         return times
 
     def linear_ms(self, terms: FloatArray) -> FloatArray:
         """Returns how long they take by what they compute and move."""
-        return np.maximum(terms @ self.rates, _LEAST_MS)
+        return np.maximum(terms @ self.rates, LEAST_MS)
 
     def similar(self, points: FloatArray) -> FloatArray:
         """Returns the covariance of g between kernels and those that are known."""
@@ -193,112 +141,6 @@ class KindModel:
             -0.5 * distances / (_REACH**2 * points.shape[1])
         )
         return similar
-
-
-class _Known:
-    """All kernels of some networks, equal ones once, with the times of those that were timed."""
-
-    def __init__(self, networks: Sequence[TimedNetwork], factor: float) -> None:
-        self._places: dict[str, dict[tuple[int, ...], int]] = {}
-        self._kernels: dict[str, list[Kernel]] = {}
-        self._times_ms: dict[str, list[list[float]]] = {}
-        self._rows = [[self._place(kernel) for kernel in each.kernels] for each in networks]
-        for each in networks:
-            for kernel, time_ms in each.executed:
-                # What is executed and never expected teaches nothing.
-                if kernel.kind in self._places:
-                    _, place = self._place(kernel)
-                    self._times_ms[kernel.kind][place].append(max(factor * time_ms, _LEAST_MS))
-
-    @property
-    def kinds(self) -> list[str]:
-        """All kinds, in order."""
-        return sorted(self._places)
-
-    def is_timed(self, kind: str) -> bool:
-        """Tells whether any kernel of a kind was timed on its own."""
-        return any(self._times_ms[kind])
-
-    def of(self, kind: str) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Returns terms, points, times (NaN where not timed) and how often each was timed."""
-        kernels, times_ms = self._kernels[kind], self._times_ms[kind]
-        middle = [np.median(each) if each else np.nan for each in times_ms]
-        counts = [len(each) for each in times_ms]
-        return _terms(kernels), _points(kernels), np.array(middle), np.array(counts, dtype=float)
-
-    def counts(self, kind: str) -> FloatArray:
-        """Returns how often each network has each kernel of a kind.
-
-        Shape:
-            (networks, kernels).
-        """
-        found = np.zeros((len(self._rows), len(self._kernels[kind])))
-        for index, row in enumerate(self._rows):
-            for its_kind, place in row:
-                if its_kind == kind:
-                    found[index, place] += 1
-        return found
-
-    def _place(self, kernel: Kernel) -> tuple[str, int]:
-        places = self._places.setdefault(kernel.kind, {})
-        if kernel.sides not in places:
-            places[kernel.sides] = len(places)
-            self._kernels.setdefault(kernel.kind, []).append(kernel)
-            self._times_ms.setdefault(kernel.kind, []).append([])
-        return kernel.kind, places[kernel.sides]
-
-
-class _Kind:
-    """Kernels of one kind, while it is learned how long they take.
-
-    Attributes:
-        model: What is known so far.
-        means: Their times by the linear model, in milliseconds.
-        similarity: Covariance of g between them.
-        known: (similarity + noise)^-1 similarity.
-        corrections: The expected g of each, given the times of single kernels.
-    """
-
-    def __init__(
-        self,
-        terms: FloatArray,
-        points: FloatArray,
-        times_ms: FloatArray,
-        counts: FloatArray,
-        *,
-        is_timed: bool,
-    ) -> None:
-        timed = counts > 0
-        start = KindModel(
-            rates=_rates(terms[timed], times_ms[timed]) if is_timed else _PLAUSIBLE,
-            points=points,
-            scale=np.maximum(points.std(axis=0), _LEAST_SPREAD),
-            variance=_UNKNOWN_DEVIATION**2,
-            offset=0.0,
-            weights=np.zeros(len(points)),
-        )
-        self.means = start.linear_ms(terms)
-        residuals = np.log(times_ms[timed] / self.means[timed])
-        if is_timed:
-            start = replace(
-                start,
-                offset=float(np.median(residuals)),
-                variance=max(_LEAST_DEVIATION, float(residuals.std())) ** 2,
-            )
-        noise = np.full(len(points), _UNSEEN_NOISE**2)
-        noise[timed] = _KERNEL_NOISE**2 + (_TICK_MS / times_ms[timed]) ** 2 / counts[timed]
-        values = np.zeros(len(points))
-        values[timed] = residuals - start.offset
-        self.similarity = start.similar(points)
-        factors = linalg.cho_factor(self.similarity + np.diag(noise), lower=True)
-        self.known: FloatArray = linalg.cho_solve(factors, self.similarity)
-        self.model = replace(start, weights=linalg.cho_solve(factors, values))
-        self.corrections = start.offset + self.similarity @ self.model.weights
-
-    def lift(self, pull: FloatArray) -> None:
-        """Takes in what whole passes say, as pulls on the kernels."""
-        weights = self.model.weights + pull - self.known @ pull
-        self.model = replace(self.model, weights=weights)
 
 
 def nearest_kind(kind: str, known: Collection[str]) -> str:
@@ -312,90 +154,19 @@ def nearest_kind(kind: str, known: Collection[str]) -> str:
     return kind
 
 
-def _condition(
-    by_kind: Mapping[str, _Kind],
-    networks: Sequence[TimedNetwork],
-    known: _Known,
-    overhead_ms: float,
-) -> None:
-    """Conditions on whole passes what is known from single kernels."""
-    kinds = list(by_kind.values())
-    overhead = np.array([overhead_ms * len(each.kernels) for each in networks])
-    passes_ms = np.array([each.time_ms for each in networks])
-    profiled_ms = passes_ms + overhead
-    noise = np.diag((_PASS_NOISE * passes_ms / profiled_ms) ** 2)
-    counts = [known.counts(kind) for kind in by_kind]
-    corrections = [kind.corrections for kind in kinds]
-    shares: list[FloatArray] = []
-    lifts = np.zeros(len(networks))
-    for _ in range(_NUM_STEPS):
-        times = [
-            count * (kind.means * np.exp(np.clip(each, -_LARGEST, _LARGEST)))
-            for count, kind, each in zip(counts, kinds, corrections, strict=True)
-        ]
-        whole = np.sum([each.sum(axis=1) for each in times], axis=0)
-        shares = [each / whole[:, None] for each in times]
-        spreads = [
-            share @ kind.similarity - (share @ kind.similarity) @ kind.known
-            for share, kind in zip(shares, kinds, strict=True)
-        ]
-        covariance = noise + np.sum(
-            [spread @ share.T for spread, share in zip(spreads, shares, strict=True)], axis=0
-        )
-        moved = np.sum(
-            [
-                share @ (kind.corrections - each)
-                for share, kind, each in zip(shares, kinds, corrections, strict=True)
-            ],
-            axis=0,
-        )
-        lifts = linalg.solve(covariance, np.log(profiled_ms / whole) - moved, assume_a="pos")
-        corrections = [
-            kind.corrections + spread.T @ lifts for kind, spread in zip(kinds, spreads, strict=True)
-        ]
-    for kind, share in zip(kinds, shares, strict=True):
-        kind.lift(share.T @ lifts)
+def terms_of(kernels: Sequence[Kernel]) -> FloatArray:
+    """Returns what a linear model of their times adds up.
 
-
-def _profiling(networks: Iterable[TimedNetwork]) -> tuple[float, float]:
-    """Returns by what factor profiled times count, and what profiling adds to each kernel in ms.
-
-    Least absolute errors of the sums, relative to the passes, by reweighting.
+    Shape:
+        (kernels, ``NUM_TERMS``).
     """
-    timed = [each for each in networks if each.executed]
-    if not timed:
-        return 1.0, 0.0
-    sums = np.array([[sum(ms for _, ms in each.executed), -len(each.executed)] for each in timed])
-    terms = sums / np.array([[each.time_ms] for each in timed])
-    weights = np.ones(len(terms))
-    found = np.array([1.0, 0.0])
-    for _ in range(_NUM_FITS):
-        found = optimize.nnls(terms * weights[:, None], weights)[0]
-        weights = 1 / np.sqrt(np.maximum(np.abs(terms @ found - 1), _LEAST_ERROR))
-    return float(found[0]), float(found[1])
-
-
-def _rates(terms: FloatArray, times_ms: FloatArray) -> FloatArray:
-    """Returns coefficients of at least 0, drawn a little towards plausible ones."""
-    weights = 1 / (times_ms + _TICK_MS)
-    rates: FloatArray = optimize.nnls(
-        np.vstack([terms * weights[:, None], _RIDGE * np.eye(NUM_TERMS)]),
-        np.concatenate([times_ms * weights, _RIDGE * _PLAUSIBLE]),
-    )[0]
-    return rates
-
-
-def _terms(kernels: Sequence[Kernel]) -> FloatArray:
     return np.array([kernel.terms for kernel in kernels])
 
 
-def _points(kernels: Sequence[Kernel]) -> FloatArray:
+def points_of(kernels: Sequence[Kernel]) -> FloatArray:
+    """Returns where kernels of one kind lie among each other.
+
+    Shape:
+        (kernels, sides).
+    """
     return np.log(np.array([kernel.sides for kernel in kernels], dtype=np.float64))
-
-
-def _spread(networks: Sequence[TimedNetwork]) -> Sequence[TimedNetwork]:
-    """Returns at most so many networks, evenly over all."""
-    if len(networks) <= _MOST_NETWORKS:
-        return networks
-    places = np.linspace(0, len(networks) - 1, _MOST_NETWORKS).round().astype(int)
-    return [networks[place] for place in places]

@@ -12,7 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 
-from analysis.execution.dataflow import Dataflow, is_usual
+from analysis.execution.dataflow import Dataflow
 from analysis.execution.fusing import Fused, Fusing, activation_mark, filters_of, is_plain
 from analysis.execution.kernels import (
     Kernel,
@@ -88,8 +88,9 @@ class _Blocked:
         """Goes through the operations in order."""
         for place, op in enumerate(self._flow.ops):
             if place not in self._fusing.absorbed:
-                rule = self._rules.get(op.kind, self._other)
-                (rule if self._is_regular(place, op) else self._other)(place, op)
+                is_usual = self._fusing.is_usual(place)
+                rule = self._rules.get(op.kind, self._other) if is_usual else self._other
+                rule(place, op)
         for place in self._flow.outputs:
             self._read(place, self._flow.made(place), "outside", blocked=False)
         for place, parts in self._parts.items():
@@ -98,14 +99,6 @@ class _Blocked:
             kind, out = ("Split", whole) if is_split else ("Slice", parts[0])
             self._kernels.append(movement(kind, [whole], out))
         return tuple(self._kernels)
-
-    def _is_regular(self, place: int, op: Op) -> bool:
-        """Tells whether there is a rule that holds for an operation."""
-        if op.kind == "convolution":
-            return place in self._fusing.by_place
-        if op.kind == "conv_transpose":
-            return place in self._fusing.by_place and is_plain(op)
-        return is_usual(op)
 
     def _read(self, writer: int, shape: Shape, reader: object, *, blocked: bool) -> None:
         """Notes that somebody reads a tensor, or channels of it, in a layout."""

@@ -72,8 +72,9 @@ class _ChannelsLast:
             for writer, shape in zip(flow.reads[place], op.ins, strict=True):
                 self._read(writer, shape, op)
             if place not in self._fusing.absorbed:
-                rule = self._rules.get(op.kind, self._other)
-                (rule if self._is_regular(place, op) else self._other)(place, op)
+                is_usual = self._fusing.is_usual(place)
+                rule = self._rules.get(op.kind, self._other) if is_usual else self._other
+                rule(place, op)
         for place, readers in self._parts.items():
             # Matrices are multiplied in the other layout, and splitting changes it.
             kind = f"{_SPLIT} abcd" if "bmm" in readers else _SPLIT
@@ -81,14 +82,6 @@ class _ChannelsLast:
         for place in flow.outputs:
             self._kernels.append(movement(_OUT_OF_LAYOUT, [flow.made(place)], flow.made(place)))
         return tuple(self._kernels)
-
-    def _is_regular(self, place: int, op: Op) -> bool:
-        """Tells whether there is a rule that holds for an operation."""
-        if op.kind == "convolution":
-            return place in self._fusing.by_place
-        if op.kind == "conv_transpose":
-            return place in self._fusing.by_place and is_plain(op)
-        return is_usual(op)
 
     def _fuse_sums(self) -> None:
         ancestors = self._flow.ancestors()

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.calibration_profiles import KEYS
 from analysis.execution.blocked import product_kind
 from analysis.execution.kernels import (
     Kernel,
@@ -21,9 +22,6 @@ CONVOLUTION, TRANSPOSED = "convolution", "transposed"
 """Operators that have filters."""
 _POOLS = frozenset({"AveragePool", "MaxPool", "Pooling", "avg_pool", "max_pool"})
 _RESIZES = frozenset({"Resize", "Upsample", "Interpolate"})
-
-
-_KEYS = ("name", "operator", "mark", "ins", "filters", "out", "time_ms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +82,7 @@ class Executed:
 
 def executed_from_row(row: Mapping[str, Any]) -> Executed:
     """Returns what a profile's reader (``analysis.calibration_profiles``) wrote down."""
-    return executed_from_data([row[key] for key in _KEYS])
+    return executed_from_data([row[key] for key in KEYS])
 
 
 def executed_from_data(data: list[Any]) -> Executed:

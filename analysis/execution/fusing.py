@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from analysis.execution.dataflow import Dataflow
+from analysis.execution.dataflow import Dataflow, is_usual
 from blocks import Op, Shape
 
 _MARKS = {"relu6": "clip", "sigmoid": "sigmoid", "gelu": "gelu"}
@@ -49,6 +49,13 @@ class Fusing:
                 fused = Fused(place, place)
                 self.extend(fused)
         self.by_place = {fused.place: fused for fused in self.by_last.values()}
+
+    def is_usual(self, place: int) -> bool:
+        """Tells whether what is known of a kind of operation holds for this one."""
+        op = self._flow.ops[place]
+        if op.kind not in _CONVOLUTIONS:
+            return is_usual(op)
+        return place in self.by_place and (op.kind == "convolution" or is_plain(op))
 
     def extend(self, fused: Fused) -> None:
         """Takes in what follows a convolution, as long as nobody else reads what is between."""

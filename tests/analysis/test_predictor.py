@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from made_calibrations import NUM_NETWORKS, OVERHEAD_MS, made_calibration, made_time_ms
 
+from analysis import calibrations
 from analysis.calibration_files import default_path, read_calibration, write_calibration
 from analysis.calibration_networks import draw_networks
 from analysis.calibrations import Calibration
 from analysis.execution import expected_kernels
 from analysis.execution.kernels import convolution, movement
-from analysis.predictor import Predictor, TimedNetwork, nearest_kind
+from analysis.predictor import nearest_kind
+from analysis.predictor_learning import TimedNetwork, learn
 from blocks import SLOTS, BranchworkError, ImageSize, Slot
 from networks import PRESETS
 
@@ -58,14 +60,14 @@ def drawn_networks(rng, count, **named):
 
 def test_what_profiling_adds_is_found_and_left_out():
     networks = list(drawn_networks(np.random.default_rng(0), 30))
-    known = Predictor.learn(networks)
+    known = learn(networks)
     for unseen in drawn_networks(np.random.default_rng(1), 10):
         assert known.predict_ms(unseen.kernels) == pytest.approx(unseen.time_ms, rel=0.03)
 
 
 def test_whole_passes_teach_without_a_profiler():
     networks = list(drawn_networks(np.random.default_rng(0), 60, are_timed=False))
-    known = Predictor.learn(networks)
+    known = learn(networks)
     for unseen in drawn_networks(np.random.default_rng(1), 10):
         assert known.predict_ms(unseen.kernels) == pytest.approx(unseen.time_ms, rel=0.1)
 
@@ -77,7 +79,7 @@ def test_whole_passes_correct_what_the_profiler_says():
     for network in drawn_networks(rng, 60):
         slow = sum(made_time_ms([k]) for k in network.kernels if k.sides[0] > 80)
         networks.append(replace(network, time_ms=network.time_ms + 0.5 * slow))
-    known = Predictor.learn(networks)
+    known = learn(networks)
     few, many = pointwise(40, 40, 20), pointwise(120, 40, 20)
     ratio = known.predict_ms([many] * 20) / known.predict_ms([few] * 20)
     assert ratio > 1.3 * made_time_ms([many]) / made_time_ms([few])
@@ -87,7 +89,7 @@ def test_a_kind_that_is_executed_and_never_expected_teaches_nothing():
     networks = list(drawn_networks(np.random.default_rng(0), 12))
     odd = movement("Odd", [(8, 4, 4)], (8, 4, 4))
     more = [replace(each, executed=(*each.executed, (odd, 5.0))) for each in networks]
-    assert "Odd" not in Predictor.learn(more).kinds
+    assert "Odd" not in learn(more).kinds
 
 
 def test_predictions_of_networks_that_were_not_seen(calibration):
@@ -130,7 +132,7 @@ def test_what_was_learned_is_kept_and_not_taken_for_other_measurements(
     want = calibration.predict(spec, size)
     fewer = replace(read_calibration(path), samples=calibration.samples[:12])
     assert fewer.predict(spec, size) != want
-    monkeypatch.setattr(Predictor, "learn", None)
+    monkeypatch.setattr(calibrations, "learn", None)
     again = read_calibration(path).predict(spec, size)
     assert again.time_ms == pytest.approx(want.time_ms)
     assert (again.low_ms, again.high_ms) == pytest.approx((want.low_ms, want.high_ms))
