@@ -176,7 +176,9 @@ def test_onnx_runtime_s_files_are_gone(module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     runtime_here("onnxruntime").prepare(module, Conditions(size=SIZE)).num_kernels()
-    assert list(tmp_path.iterdir()) == []
+    # PyTorch makes a folder for what it compiles, whoever imports that part of it first.
+    left = [path.name for path in tmp_path.iterdir() if "torchinductor" not in path.name]
+    assert left == []
 
 
 def test_the_times_of_a_graph_stand_under_its_addresses(module):
