@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.calibration_files import default_path, read_calibration
 from analysis.latency import Latency
 from analysis.objectives import Objective, predicted_name
 from blocks import ImageSize, Problem, StudyError
@@ -44,6 +43,9 @@ class StudyPredictions:
     """
 
     def __init__(self, calibrations: Sequence[StudyCalibration], size: ImageSize) -> None:
+        # Here, so that the processes that train need not import it.
+        from analysis.calibration_files import read_calibration
+
         self._known = [read_calibration(each.path) for each in calibrations]
         self._size = size
 
@@ -101,6 +103,8 @@ def resolve_calibrations(
 
 
 def _resolved(name: str, written: object, folder: Path, runs: Path) -> StudyCalibration:
+    from analysis.calibration_files import default_path, read_calibration
+
     table = written if isinstance(written, Mapping) else {"file": written}
     named = table.get("file")
     if written is None:
