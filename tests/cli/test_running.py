@@ -81,12 +81,16 @@ def test_train_leaves_checkpoint_and_record_and_goes_on_from_them(command, tmp_p
     assert json.loads(again.out)["score"] == data["score"]
 
 
-def test_ctrl_c_stops_a_training_that_goes_on_with_the_same_losses(tmp_path):
-    schedule = ("--schedule", "smoke,steps=40,num_evals=1", "--json")
-    line = [sys.executable, "-m", "cli", *TRAIN, *schedule, "--out"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    settings = {"cwd": tmp_path, "env": environment, "text": True, "stdout": subprocess.PIPE}
-    process = subprocess.Popen([*line, "stopped"], stderr=subprocess.PIPE, **settings)
+def test_ctrl_c_stops_a_training_that_goes_on_with_the_same_losses(command, tmp_path):
+    line = (*TRAIN, "--schedule", "smoke,steps=40,num_evals=1", "--json", "--out")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", *line, "stopped"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     while "step 1 of 40" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
@@ -97,11 +101,9 @@ def test_ctrl_c_stops_a_training_that_goes_on_with_the_same_losses(tmp_path):
     assert "Traceback" not in err
     assert not (tmp_path / "stopped" / "record.json").exists()
 
-    again = subprocess.run([*line, "stopped"], check=True, stderr=subprocess.DEVNULL, **settings)
-    whole = subprocess.run(
-        [*line, "whole", "--runs", "others"], check=True, stderr=subprocess.DEVNULL, **settings
-    )
-    resumed, straight = json.loads(again.stdout), json.loads(whole.stdout)
+    again, whole = command(*line, "stopped"), command(*line, "whole", "--runs", "others")
+    assert (again.code, whole.code) == (0, 0)
+    resumed, straight = json.loads(again.out), json.loads(whole.out)
     assert 0 < resumed["resumed_from"] < 40
     assert resumed["score"] == straight["score"]
     assert resumed["curve"][0]["loss"] == straight["curve"][0]["loss"]
