@@ -48,6 +48,8 @@ class Layout:
     def __init__(self, module: fx.GraphModule) -> None:
         self._rebuilding = Rebuilding(module)
         self._places: dict[fx.Node, list[Place]] = {}
+        # For each old tensor, the new ones that its channels are in.
+        self._sources: dict[fx.Node, set[fx.Node]] = {}
         self._gathered: dict[tuple[Place, ...], fx.Node] = {}
         self._sliced: dict[fx.Node, Sliced] = {}
         self._passed: dict[Place, Place] = {}
@@ -69,8 +71,13 @@ class Layout:
         """Returns where the channels of an old tensor are."""
         if old not in self._places:
             made = self._rebuilding[old]
-            self._places[old] = [(made, channel) for channel in range(shape_of(made)[1])]
+            self._place(old, [(made, channel) for channel in range(shape_of(made)[1])])
         return self._places[old]
+
+    def _place(self, old: fx.Node, places: list[Place]) -> None:
+        """Notes where the channels of an old tensor are."""
+        self._places[old] = places
+        self._sources[old] = {source for source, _ in places}
 
     def _exactly(self, old: fx.Node) -> fx.Node:
         """Returns a new node that has an old one's channels in its order."""
@@ -82,7 +89,7 @@ class Layout:
         places = self._moved(node)
         if places is None:
             return None
-        self._places[node] = places
+        self._place(node, places)
         # Nobody reads this; what reads the channels finds them by their places.
         return places[0][0]
 
@@ -146,7 +153,8 @@ class Layout:
         for channel in {*range(shape_of(wide)[1])} - {*widening.channels}:
             self._passed[widening.whole, channel] = (wide, channel)
         for old, known in self._places.items():
-            self._places[old] = [self._renamed(place, widening) for place in known]
+            if not self._sources[old].isdisjoint(widening.wide):
+                self._place(old, [self._renamed(place, widening) for place in known])
 
     def _renamed(self, place: Place, widening: Widening) -> Place:
         source, channel = place
@@ -187,7 +195,7 @@ class Layout:
             return self._filter_all(conv, places, node) if conv.is_depthwise else None
         places = self._places[source]
         made = _depthwise_at(conv, single, places).write(rebuilding.build)
-        self._places[node] = [(made, channel) for _, channel in places]
+        self._place(node, [(made, channel) for _, channel in places])
         return made
 
     def _filter_all(
@@ -209,7 +217,7 @@ class Layout:
         made = replace(conv, source=whole, weight=weight, bias=bias, groups=count).write(
             self._rebuilding.build
         )
-        self._places[node] = [(made, channel) for _, channel in places]
+        self._place(node, [(made, channel) for _, channel in places])
         return made
 
     def _read_anywhere(
@@ -237,7 +245,7 @@ class Layout:
         if single is None:
             return None
         made = rebuilding.copy(node, {source: single})
-        self._places[node] = [(made, channel) for _, channel in self._places[source]]
+        self._place(node, [(made, channel) for _, channel in self._places[source]])
         return made
 
     def _join(self, rebuilding: Rebuilding, node: fx.Node) -> fx.Node | None:
@@ -260,7 +268,7 @@ class Layout:
             made = rebuilding.copy(node, {first: one, second: other})
         else:
             made = rebuilding.copy(node, {first: one, second: other})
-        self._places[node] = [(made, channel) for _, channel in self._of(first)]
+        self._place(node, [(made, channel) for _, channel in self._of(first)])
         return made
 
     def _align(
@@ -287,7 +295,8 @@ class Layout:
         for old in self._rebuilding.made_as(done):
             self._of(old)
         for old, known in self._places.items():
-            self._places[old] = list(map(renamed, known))
+            if not self._sources[old].isdisjoint(done):
+                self._places[old] = list(map(renamed, known))
         self._passed = {renamed(here): renamed(there) for here, there in self._passed.items()}
         return True
 
@@ -305,7 +314,7 @@ class Layout:
             return sources[0]
         joined = self._gather(every, address_of(old))
         now = {place: (joined, channel) for channel, place in enumerate(every)}
-        self._places[old] = [now[place] for place in places]
+        self._place(old, [now[place] for place in places])
         return joined
 
     def _gather(self, places: Sequence[Place], address: str) -> fx.Node:
