@@ -75,7 +75,8 @@ def read_ops(module: nn.Module, image: Tensor) -> list[Op]:
     return [op for op, is_read in zip(recording.ops, recording.are_read, strict=True) if is_read]
 
 
-def check(spec: NetworkSpec, size: ImageSize) -> None:
+def check(spec: NetworkSpec, size: ImageSize) -> nn.Module:
+    """Checks a network's counts, and returns its module."""
     module = spec.build().eval()
     image = torch.zeros(1, 3, size.height, size.width)
     ops = spec.operations(size)
@@ -84,6 +85,7 @@ def check(spec: NetworkSpec, size: ImageSize) -> None:
     assert counted["thop"] == thop(ops)
     assert thop(ops) == thop_prints(module, image)
     assert conventions.torch(ops) == torch_prints(module, image)
+    return module
 
 
 @pytest.fixture(autouse=True)
@@ -97,9 +99,9 @@ def _quiet():
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(name):
     spec, size = PRESETS[name].make(17), ImageSize(64, 96)
-    check(spec, size)
+    module = check(spec, size)
     # Of a preset, everything is read.
-    assert len(read_ops(spec.build(), torch.zeros(1, 3, 64, 96))) == len(spec.operations(size))
+    assert len(read_ops(module, torch.zeros(1, 3, 64, 96))) == len(spec.operations(size))
 
 
 @settings(max_examples=8)
