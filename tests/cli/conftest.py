@@ -9,8 +9,14 @@ from dataclasses import dataclass
 import pytest
 
 import networks  # noqa: F401 - what it registers is there before a test's blocks
+from analysis import latency, timing
 from blocks import SLOTS
 from cli.main import main
+from search import runner
+
+LITTLE = timing.Effort(
+    min_runs=4, min_duration_s=0.0, max_duration_s=10.0, max_warm_s=0.0, num_rounds=2
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,13 @@ def _no_block_stays():
                 registry.remove(entry.name)
     for name in [name for name in sys.modules if name.startswith("_branchwork_blocks_")]:
         del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def _latencies_in_passing_are_brief(monkeypatch):
+    """Measures what trainings and searches note in passing in few runs."""
+    monkeypatch.setitem(latency.measure_latency.__kwdefaults__, "effort", LITTLE)
+    monkeypatch.setattr(runner, "BRIEF", LITTLE)
 
 
 @pytest.fixture

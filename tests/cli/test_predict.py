@@ -15,6 +15,7 @@ from cli.networks import find_networks
 from networks import initialise, spec_id, spec_to_dict
 from training import Checkpoint, RunIdentity, save_checkpoint
 
+KEY_POINTS = "configs/networks/small_lite_hrnet.json"
 SEGMENTATION = "configs/networks/small_lite_hrnet_seg.json"
 
 
@@ -44,9 +45,10 @@ def _untrained(folder, network, task, size):
 
 
 @pytest.fixture(scope="module")
-def people(tmp_path_factory):
+def people(tmp_path_factory, root):
     """An untrained network for key points."""
-    return _untrained(tmp_path_factory.mktemp("p"), "lite_hrnet_18", "coco_keypoints", "64x64")
+    folder = tmp_path_factory.mktemp("p")
+    return _untrained(folder, root / KEY_POINTS, "coco_keypoints", "64x64")
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +106,10 @@ def test_every_image_gets_an_overlay_of_its_size(command, people, photos, tmp_pa
 
 
 def test_without_boxes_it_says_so_and_with_them_people_are_where_they_say(
-    command, people, photos, tmp_path
+    command, people, photos, root, tmp_path
 ):
     image = photos / "a" / "x.jpg"
-    result = command("predict", "lite_hrnet_18", people, image)
+    result = command("predict", root / KEY_POINTS, people, image)
     assert result.code == 0
     assert "every image is taken for one person's box" in result.err
     assert (tmp_path / "predictions" / "x.jpg").is_file()
