@@ -26,7 +26,7 @@ from search.gate import Gate, WorkerGate
 from search.trial import Job, Outcome, run_job
 from training import DivergedError, StepReport
 
-_PARENT_POLL_S = 1.0
+_PARENT_POLL_S = 0.2
 _NO_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE)
 
 

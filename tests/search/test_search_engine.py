@@ -11,9 +11,10 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from analysis import timing
 from analysis.records import Status
 from networks import spec_to_dict
-from search import Job, LocalEngine, load_search, run_search, search_status
+from search import Job, LocalEngine, load_search, run_search, runner, search_status
 from search.engine import reason_of
 from training import Hardware
 
@@ -177,7 +178,7 @@ def start(tmp_path, root, store):
         process.communicate()
 
 
-def test_ctrl_c_and_kill_9_lose_nothing_and_leave_nothing(make_study, store, start):
+def test_ctrl_c_and_kill_9_lose_nothing_and_leave_nothing(make_study, store, start, monkeypatch):
     make_study(trials=5, free='widths = [[8, 16], [12, 24], [16, 32]]\nblock = ["ccw", "basic"]')
     records = store.study_folder("tiny") / "records"
 
@@ -200,6 +201,7 @@ def test_ctrl_c_and_kill_9_lose_nothing_and_leave_nothing(make_study, store, sta
     assert len(kept) > before
     assert search_status("tiny", store)["state"] == "interrupted"
 
+    monkeypatch.setattr(runner, "BRIEF", replace(timing.BRIEF, min_duration_s=0.0, max_warm_s=0.0))
     run_search(load_search("tiny", store), store, lambda: LocalEngine(1))
     assert all(path.read_bytes() == text for path, text in kept.items())
     own = [record for record in store.load("tiny").records if not record.reused_from]
