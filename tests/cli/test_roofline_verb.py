@@ -1,11 +1,15 @@
 """``branchwork roofline``."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from analysis import latency
 
-def test_it_says_what_limits_a_network(command, tmp_path):
+
+def test_it_says_what_limits_a_network(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(latency, "THOROUGH", replace(latency.THOROUGH, min_duration_s=0.2))
     picture = tmp_path / "roof.svg"
     result = command("roofline", "small_hrnet_w16", "--input", "64x64", "--out", picture, "--json")
     assert result.code == 0, result.err
