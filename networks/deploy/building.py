@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from networks.deploy.capturing import ADDRESS, SHAPE, as_module
+from networks.deploy.capturing import ADDRESS, SHAPE
 
 aten = torch.ops.aten
 NUM_SIDES = 4
@@ -91,7 +91,7 @@ class Builder:
                     name = f"{self._names[str(node.target)]}_{number}"
                 constants[name] = value
                 node.target = name
-        return as_module(constants, self.graph)
+        return fx.GraphModule(constants, self.graph)
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:

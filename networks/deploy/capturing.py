@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx._lazy_graph_module import _LazyGraphModule
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -58,14 +57,6 @@ def capture(module: nn.Module, size: ImageSize, *, batch: int = 1) -> fx.GraphMo
     return recorder.finish(outputs)
 
 
-def as_module(constants: Mapping[str, Tensor], graph: fx.Graph) -> fx.GraphModule:
-    """Returns a graph as a module, whose code is written when it first runs.
-
-    Most are read by the next step and never run, and their code takes longer than their graph.
-    """
-    return _LazyGraphModule(dict(constants), graph)
-
-
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorch declares it
     """Writes every operator that depends on the image into a graph."""
 
@@ -89,7 +80,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
         """Returns the graph, which puts out what the module did."""
         self._graph.output(tree_map(self._as_node, outputs))
         self._graph.eliminate_dead_code()
-        return as_module(self._constants, self._graph)
+        return fx.GraphModule(self._constants, self._graph)
 
     def __torch_dispatch__(
         self,

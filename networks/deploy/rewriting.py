@@ -6,7 +6,7 @@ import torch
 from torch import fx, nn
 
 from blocks import ImageSize
-from networks.deploy.building import NUM_SIDES, constants_of
+from networks.deploy.building import NUM_SIDES
 from networks.deploy.capturing import capture
 from networks.deploy.channels import as_channels
 from networks.deploy.folding import fold
@@ -54,9 +54,8 @@ def rewrite(module: nn.Module, size: ImageSize, *, batch: int = 1) -> nn.Module:
     graph = capture(module, size, batch=batch)
     for step in STEPS:
         graph = step(graph)
-    made = fx.GraphModule(constants_of(graph), graph.graph)
-    made.meta[REWRITTEN] = True
-    return _channels_last(made)
+    graph.meta[REWRITTEN] = True
+    return _channels_last(graph)
 
 
 def _channels_last(graph: fx.GraphModule) -> fx.GraphModule:
