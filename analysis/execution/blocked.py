@@ -113,6 +113,8 @@ class _Blocked:
             if key not in self._moved:
                 self._moved.add(key)
                 self._parts[writer].append(shape)
+        if self._flow.is_transposed(writer, shape):
+            self._once(("transposed", writer, shape), movement("Transpose", [whole], shape))
         if blocked and (is_part or not self._are_blocked[writer]):
             self._change(_INTO_BLOCKS, (writer, shape, is_part and reader), shape, padded(shape))
 
@@ -124,9 +126,12 @@ class _Blocked:
 
     def _change(self, kind: str, key: tuple[object, ...], before: Shape, after: Shape) -> None:
         """Changes a tensor's layout, once for all that read it so."""
-        if (kind, *key) not in self._moved:
-            self._moved.add((kind, *key))
-            self._kernels.append(movement(kind, [before], after))
+        self._once((kind, *key), movement(kind, [before], after))
+
+    def _once(self, key: tuple[object, ...], kernel: Kernel) -> None:
+        if key not in self._moved:
+            self._moved.add(key)
+            self._kernels.append(kernel)
 
     def _is_blocked(self, writer: int, shape: Shape) -> bool:
         is_whole = writer >= 0 and self._flow.made(writer) == shape

@@ -84,8 +84,15 @@ class Dataflow:
         groups, parts, *rest = op.out
         return (groups * parts, *rest)
 
+    def is_transposed(self, writer: int, shape: Shape) -> bool:
+        """Tells whether a reader has another side first than what was written."""
+        whole = self.made(writer)
+        are_maps = len(shape) == len(whole) == _MAPS
+        return are_maps and shape[0] != whole[0] and sorted(shape) == sorted(whole)
+
+    @cached_property
     def ancestors(self) -> tuple[int, ...]:
-        """Returns, for each operation, those that it depends on: bit n stands for place n."""
+        """For each operation, those that it depends on: bit n stands for place n."""
         found: list[int] = []
         for writers in self.reads:
             bits = 0

@@ -37,11 +37,15 @@ class Fusing:
         flow: The network.
         activations: The kinds of activations that go into convolutions; others, and those behind
             transposed convolutions, are computed on their own.
+        after_computed: Whether convolutions with computed filters take them in as well.
     """
 
-    def __init__(self, flow: Dataflow, activations: Collection[str]) -> None:
+    def __init__(
+        self, flow: Dataflow, activations: Collection[str], *, after_computed: bool = False
+    ) -> None:
         self._flow = flow
         self._activations = activations
+        self._after_computed = after_computed
         self.absorbed: set[int] = set()
         self.by_last: dict[int, Fused] = {}
         for place, op in enumerate(flow.ops):
@@ -60,7 +64,7 @@ class Fusing:
     def extend(self, fused: Fused) -> None:
         """Takes in what follows a convolution, as long as nobody else reads what is between."""
         self.by_last.pop(fused.last, None)
-        while is_plain(self._flow.ops[fused.place]):
+        while self._after_computed or is_plain(self._flow.ops[fused.place]):
             reader = self._flow.only_reader(fused.last)
             if reader is None or not self._takes_in(fused, self._flow.ops[reader]):
                 break

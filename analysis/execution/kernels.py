@@ -15,6 +15,8 @@ from blocks import Shape
 _FLOAT_BYTES = 4
 _LANES = 16
 """Channels that float32 kernels work on at once; narrower tensors are filled up."""
+_PAGE = 1024
+"""Numbers of a page: channels that lie whole pages apart fall onto the same lines of a cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,8 @@ class Kernel:
         sides: What its time depends on. Of a convolution: channels in and out, positions out,
             width out, window, stride, the largest power of two up to 16 that divides channels in,
             and out, and how many tensors it adds up; of others: channels and positions out, what
-            is read, from how many tensors, window, and that power of two.
+            is read, from how many tensors, window, that power of two, and the largest one up to
+            1,024 that divides the positions.
         macs: Multiply-accumulates.
         filled_macs: Those with channels filled up to whole vectors.
         read_bytes: Activations that it reads.
@@ -124,9 +127,10 @@ def movement(kind: str, ins: Sequence[Shape], out: Shape, *, window: int = 1) ->
     num_read = sum(map(math.prod, ins))
     channels = out[0] if out else 1
     places = max(1, math.prod(out[1:]))
+    sides = (channels, places, max(1, num_read), max(1, len(ins)), window, alignment(channels))
     return Kernel(
         kind=kind,
-        sides=(channels, places, max(1, num_read), max(1, len(ins)), window, alignment(channels)),
+        sides=(*sides, math.gcd(places, _PAGE)),
         macs=0,
         filled_macs=0,
         read_bytes=_FLOAT_BYTES * num_read,

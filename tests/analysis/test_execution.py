@@ -157,6 +157,68 @@ def test_linear_upsampling_is_known_by_its_address():
     assert told.kernel({"head"}).kind == "Resize"
 
 
+MAP = (8, 4, 4)
+
+
+def flow_of(*ops, outputs):
+    """Operations on maps of one shape, each with the places that it reads."""
+    made = tuple(
+        Op(kind, (MAP,) * len(reads), MAP, weights=((8, 8, 1, 1),) * (kind == "convolution"))
+        for kind, *reads in ops
+    )
+    return Dataflow(made, tuple(tuple(reads) for _, *reads in ops), outputs)
+
+
+def elementwise(kernels):
+    """How many tensors each elementwise kernel reads."""
+    return [kernel.sides[3] for kernel in kernels if kernel.kind == "Eltwise"]
+
+
+def test_openvino_computes_sums_together_with_what_reads_them_though_others_do_too():
+    flow = flow_of(
+        ("max_pool", OUTSIDE), ("avg_pool", OUTSIDE), ("add", 0, 1), ("relu", 2), ("batch_norm", 2),
+        ("max_pool", 2), ("add", 3, 4), outputs=(5, 6),
+    )  # fmt: skip
+    # Two pools, and what is left of the norm.
+    assert elementwise(channels_last_kernels(flow)) == [3]
+
+
+def test_openvino_computes_nothing_together_with_what_has_to_run_in_between():
+    flow = flow_of(("max_pool", OUTSIDE), ("relu", 0), ("avg_pool", 1), ("mul", 1, 2), outputs=(3,))
+    assert elementwise(channels_last_kernels(flow)) == [1, 2]
+
+
+@pytest.mark.parametrize(("is_read_later", "terms", "others"), [(False, 2, [2]), (True, 1, [2, 2])])
+def test_openvino_writes_sums_over_what_nobody_reads_any_more(is_read_later, terms, others):
+    """A sum that no convolution takes stays on its own, with what follows it."""
+    after = (("max_pool", 3),) if is_read_later else ()
+    flow = flow_of(
+        ("max_pool", OUTSIDE), ("avg_pool", OUTSIDE), ("add", 0, 1), ("relu", 2),
+        ("convolution", 0), ("add", 3, 4), ("relu", 5), ("mul", 6), *after,
+        outputs=(7, 8)[: 1 + is_read_later],
+    )  # fmt: skip
+    kernels = channels_last_kernels(flow)
+    assert [kernel.sides[-1] for kernel in kernels if kernel.macs] == [terms]
+    assert elementwise(kernels) == others
+
+
+def attention():
+    """A network whose attention turns channels and columns round."""
+    return next(each for each in draw_networks(0, ["susa"]) if each.size == ImageSize(128, 96))
+
+
+def test_what_is_transposed_costs_time():
+    drawn = attention()
+    flow = dataflow(drawn.spec, drawn.size)
+    num_attentions = Counter(op.kind for op in flow.ops)["layer_norm"]
+    for runtime in ("onnxruntime", "openvino"):
+        kernels = expected_kernels(runtime, drawn.spec, drawn.size)
+        shuffles = Counter(op.kind for op in flow.ops)["stack"] * (runtime == "onnxruntime")
+        found = Counter(kinds(kernels))["Transpose"]
+        # Square lines cannot be told from those that stay.
+        assert 1.5 * num_attentions < found - shuffles <= 2 * num_attentions
+
+
 BLOCKS = sorted(entry.name for entry in SLOTS[Slot.BLOCK])
 
 
@@ -191,16 +253,14 @@ def small_networks():
 
 
 @pytest.mark.parametrize(
-    ("runtime", "least", "seldom"),
-    [("eager", 0.97, 0.97), ("onnxruntime", 0.93, 0.85), ("openvino", 0.8, 0.5)],
+    ("runtime", "least"), [("eager", 0.97), ("onnxruntime", 0.93), ("openvino", 0.95)]
 )
-def test_runtimes_execute_what_is_expected(runtime, least, seldom):
-    """Of networks with every block; attention over few positions is moved about more."""
+def test_runtimes_execute_what_is_expected(runtime, least):
+    """Of networks with every block; a tensor more is copied now and then."""
     shares = {}
     for drawn in small_networks():
         executed, expected = observed(runtime, drawn)
         both = (executed & expected).total()
         shares[drawn.blocks] = both / max(executed.total(), expected.total())
-    assert min(share for names, share in shares.items() if "susa" not in names) >= least, shares
-    assert min(shares.values()) >= seldom, shares
+    assert min(shares.values()) >= least, shares
     assert sum(shares.values()) / len(shares) > (least + 1) / 2, shares
