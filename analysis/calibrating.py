@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _DTYPE = "float32"
 _ANY_SIZE = ImageSize(32, 32)
+_LEAST_SHARE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ def calibrate(  # noqa: PLR0913 - its conditions
 
     With one thread, a pass takes the processor time of this process: what others do in between
     does not count. With more it is the time on the clock. Of a turn the fastest pass counts, as at
-    the machine's best (``MachineSpeed``), and of all turns the middle one.
+    the machine's best, and of all turns the middle one of the quieter half (``MachineSpeed``).
 
     Args:
         runtime: A name in ``RUNTIMES``, of the CPU.
@@ -87,15 +88,25 @@ def calibrate(  # noqa: PLR0913 - its conditions
     measured: list[Measured] = []
     num_failed = 0
     networks = itertools.islice(draw_networks(seed, blocks), most_networks)
+
+    def share() -> float:
+        return (time.monotonic() - started) / (minutes * 60)
+
+    def tell() -> None:
+        on_progress(min(1.0, share()), f"{len(measured)} networks measured")
+
     try:
-        while (elapsed_s := time.monotonic() - started) < minutes * 60:
-            on_progress(elapsed_s / (minutes * 60), f"{len(measured)} networks measured")
-            batch = list(itertools.islice(networks, AT_ONCE))
+        while (done := share()) < 1:
+            # The last ones are as many as there is time for; few would not be measured for long.
+            fitting = len(measured) * (1 - done) / max(done, _LEAST_SHARE) if measured else AT_ONCE
+            if fitting < AT_ONCE // 2:
+                break
+            batch = list(itertools.islice(networks, min(int(fitting), AT_ONCE)))
             if not batch:
                 break
-            ready = list(_prepared(batch, runtime, threads))
+            ready = list(_prepared(batch, runtime, threads, tell))
             num_failed += len(batch) - len(ready)
-            measured += measure_in_turns(ready, threads, speed)
+            measured += measure_in_turns(ready, threads, speed, on_round=tell)
     except KeyboardInterrupt:
         if len(measured) < FEWEST_NETWORKS:
             raise
@@ -155,7 +166,11 @@ def prepare_drawn(network: DrawnNetwork, runtime: str, threads: int) -> Prepared
 
 
 def measure_in_turns(
-    ready: Sequence[tuple[DrawnNetwork, Prepared]], threads: int, speed: MachineSpeed
+    ready: Sequence[tuple[DrawnNetwork, Prepared]],
+    threads: int,
+    speed: MachineSpeed,
+    *,
+    on_round: Callable[[], None] = lambda: None,
 ) -> list[Measured]:
     """Measures networks that take turns; each round goes through them the other way round.
 
@@ -163,13 +178,14 @@ def measure_in_turns(
         ready: The networks.
         threads: Threads that they use.
         speed: The machine's speed.
+        on_round: Is called whenever each had a turn.
     """
     observers = [prepared.observer() for _, prepared in ready]
     runs = [
         partial(_turn_ms, prepared, observer, threads)
         for (_, prepared), observer in zip(ready, observers, strict=True)
     ]
-    turns = take_turns(runs, speed)
+    turns = take_turns(runs, speed, on_round)
     return [
         Measured(network=network, turns=tuple(taken), kernels=_executed(observer))
         for (network, _), observer, taken in zip(ready, observers, turns, strict=True)
@@ -177,9 +193,10 @@ def measure_in_turns(
 
 
 def _prepared(
-    batch: Sequence[DrawnNetwork], runtime: str, threads: int
+    batch: Sequence[DrawnNetwork], runtime: str, threads: int, on_network: Callable[[], None]
 ) -> Iterator[tuple[DrawnNetwork, Prepared]]:
     for network in batch:
+        on_network()
         try:
             yield network, prepare_drawn(network, runtime, threads)
         except BranchworkError:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NUM_ROUNDS = 8
 TURN_S = 0.05
 RUNS_A_TURN = 4
-AT_ONCE = 6
+AT_ONCE = 16
 """Networks that take turns: each is measured over half a minute, so that bad moments pass."""
 REFERENCE_SIDE, REFERENCE_PRODUCTS, REFERENCE_RUNS = 64, 60, 3
 STEADY, MOST_TRIES = 1.06, 3
@@ -68,23 +68,32 @@ class MachineSpeed:
     def times_ms(self, turns: Sequence[Turn]) -> tuple[float, float, float]:
         """Returns what a network takes at the machine's best, and two measurements of it.
 
-        The middle one of all turns, of every other, and of those between them.
+        From all turns, from every other, and from those between them.
         """
-        at_best_ms = [
-            time_ms * (self.best_s / reference_s) ** SHARE for time_ms, reference_s in turns
-        ]
         # Neighbouring turns go to different halves.
-        halves = at_best_ms[::2], at_best_ms[1::2]
-        all_ms, before_ms, again_ms = map(statistics.median, (at_best_ms, *halves))
-        return all_ms, before_ms, again_ms
+        return self.time_ms(turns), self.time_ms(turns[::2]), self.time_ms(turns[1::2])
+
+    def time_ms(self, turns: Sequence[Turn]) -> float:
+        """Returns what a network takes at the machine's best: the middle of the quieter half."""
+        quieter = sorted(turns, key=lambda turn: turn[1])[: (len(turns) + 1) // 2]
+        at_best_ms = [
+            time_ms * (self.best_s / reference_s) ** SHARE for time_ms, reference_s in quieter
+        ]
+        middle_ms: float = statistics.median(at_best_ms)
+        return middle_ms
 
 
-def take_turns(runs: Sequence[Callable[[], float]], speed: MachineSpeed) -> list[list[Turn]]:
+def take_turns(
+    runs: Sequence[Callable[[], float]],
+    speed: MachineSpeed,
+    on_round: Callable[[], None] = lambda: None,
+) -> list[list[Turn]]:
     """Lets networks take turns; each round goes through them the other way round.
 
     Args:
         runs: For each network, what makes a turn and says how long a pass took, in milliseconds.
         speed: The machine's speed.
+        on_round: Is called whenever each had a turn.
 
     Returns:
         The turns of each.
@@ -94,6 +103,7 @@ def take_turns(runs: Sequence[Callable[[], float]], speed: MachineSpeed) -> list
         order = range(len(runs))
         for index in reversed(order) if number % 2 else order:
             turns[index].append(speed.turn(runs[index]))
+        on_round()
     return turns
 
 

@@ -45,6 +45,14 @@ def test_a_turn_counts_as_at_the_machines_best():
     assert time_ms == pytest.approx(3.0, rel=0.01)
 
 
+def test_turns_at_quiet_moments_count():
+    """Where half of them were slowed down more than the reference tells."""
+    speed = MadeSpeed([1.0, *[1.0, 1.0, 2.0, 2.0] * 4])
+    speed.reference_s()
+    turns = [speed.turn(lambda ms=ms: ms) for ms in (3.0, 9.0) * 4]
+    assert speed.times_ms(turns)[0] == 3.0
+
+
 def test_a_turn_in_which_the_speed_changed_is_repeated():
     speed = MadeSpeed([1.0, 1.5, 1.5])
     times_ms = iter([4.0, 6.0])
@@ -71,17 +79,18 @@ def test_networks_are_measured_whole_and_by_kernel():
 def test_ctrl_c_keeps_what_was_measured_if_it_is_enough(monkeypatch, num_whole, is_kept):
     turns = iter(range(10))
 
-    def measure(ready, threads, speed):
+    def measure(ready, threads, speed, *, on_round):
+        on_round()
         if next(turns) == num_whole:
             raise KeyboardInterrupt
         turn = (1.0, speed.best_s)
         return [Measured(network=drawn, turns=(turn, turn), kernels=()) for drawn, _ in ready]
 
-    monkeypatch.setattr(calibrating, "FEWEST_NETWORKS", 12)
+    monkeypatch.setattr(calibrating, "FEWEST_NETWORKS", 2 * calibrating.AT_ONCE)
     monkeypatch.setattr(calibrating, "prepare_drawn", lambda *_: None)
     monkeypatch.setattr(calibrating, "measure_in_turns", measure)
     if is_kept:
-        assert len(calibrate("eager").samples) == 12
+        assert len(calibrate("eager").samples) == 2 * calibrating.AT_ONCE
     else:
         with pytest.raises(KeyboardInterrupt):
             calibrate("eager")
