@@ -23,7 +23,7 @@ from analysis.rank_agreement import kendall_tau
 from blocks import ImageSize
 from networks import NetworkSpec, spec_id, spec_to_dict
 
-REVISION = 2
+REVISION = 3
 """Of how predictions are made from measurements."""
 WITHIN = 0.1
 """The relative error whose frequency is stated."""
@@ -41,7 +41,7 @@ class CalibrationSample:
     Attributes:
         spec: The network.
         input: The image's size.
-        time_ms: The middle one of all turns, as at the machine's best.
+        time_ms: The middle one of its turns' quieter half, as at the machine's best.
         again_ms: That of every other turn.
         before_ms: That of the turns between them.
         kernels: What was executed, each with its time under the profiler; empty where there is

@@ -3,7 +3,8 @@
 The kernels that a runtime makes of a network are known from its spec (``analysis.execution``). A
 kernel of kind c with sides x takes m(x) exp(g_c(x)): m is linear in what it computes and moves,
 with coefficients that are not negative; g_c is the mean of a Gaussian process over the sides'
-logarithms (``analysis.predictor_learning``).
+logarithms (``analysis.predictor_learning``). One side more is what the whole network takes at
+plausible rates: the larger a network, the less of what a kernel reads is still in the caches.
 
 Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equation 2.25.
 """
@@ -73,9 +74,10 @@ class Predictor:
         by_kind: dict[str, list[Kernel]] = {}
         for kernel in kernels:
             by_kind.setdefault(kernel.kind, []).append(kernel)
+        network_ms = plausible_ms(kernels)
         whole_ms = 0.0
         for kind, same in by_kind.items():
-            terms, points = terms_of(same), points_of(same)
+            terms, points = terms_of(same), points_of(same, network_ms)
             near = nearest_kind(kind, self._kinds)
             times = self._kinds[near].times_ms(terms, points) if near else terms @ PLAUSIBLE
             whole_ms += float(times.sum())
@@ -163,10 +165,21 @@ def terms_of(kernels: Sequence[Kernel]) -> FloatArray:
     return np.array([kernel.terms for kernel in kernels])
 
 
-def points_of(kernels: Sequence[Kernel]) -> FloatArray:
+def plausible_ms(kernels: Sequence[Kernel]) -> float:
+    """Returns how long a network may take that executes these, where nothing is known."""
+    return float((terms_of(kernels) @ PLAUSIBLE).sum())
+
+
+def points_of(kernels: Sequence[Kernel], network_ms: float | Sequence[float]) -> FloatArray:
     """Returns where kernels of one kind lie among each other.
 
+    Args:
+        kernels: The kernels.
+        network_ms: What the network of each, or of all, may take (``plausible_ms``).
+
     Shape:
-        (kernels, sides).
+        (kernels, sides + 1).
     """
-    return np.log(np.array([kernel.sides for kernel in kernels], dtype=np.float64))
+    sides = np.array([kernel.sides for kernel in kernels], dtype=np.float64)
+    networks = np.broadcast_to(np.asarray(network_ms, dtype=np.float64), len(sides))
+    return np.log(np.column_stack([sides, networks]))

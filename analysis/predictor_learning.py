@@ -3,7 +3,8 @@
 The Gaussian processes of ``analysis.predictor`` are conditioned on two sorts of measurements: times
 of single kernels, which the runtime's profiler gives, and times of whole passes, whose logarithms
 are linear in g near its last estimate. The profiler adds a constant to each kernel, which is
-found from the sums.
+found from the sums. It looks at other moments than those that passes are timed at, when the machine
+may be slower: times of a network's kernels are scaled so that they add up to its pass.
 
 Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equation 2.25 for
 the conditioning, appendix A.2 for that on linear functions of the process.
@@ -25,6 +26,7 @@ from analysis.predictor import (
     PLAUSIBLE,
     KindModel,
     Predictor,
+    plausible_ms,
     points_of,
     terms_of,
 )
@@ -37,7 +39,7 @@ _TICK_MS = 0.001
 """Profilers count microseconds."""
 _KERNEL_NOISE = 0.2
 """Standard deviation of the logarithm of a kernel's time, between networks that have it."""
-_PASS_NOISE = 0.02
+_PASS_NOISE = 0.03
 """That of a whole pass."""
 _UNSEEN_NOISE = 100.0
 """That of a kernel that was never timed on its own: such a time says nothing."""
@@ -76,8 +78,8 @@ def learn(networks: Sequence[TimedNetwork]) -> Predictor:
         networks: Networks whose times are known.
     """
     networks = _spread(networks)
-    factor, overhead_ms = _profiling(networks)
-    known = _Known(networks, factor)
+    overhead_ms = _profiling(networks)
+    known = _Known(networks, overhead_ms)
     kinds = {kind: _Kind(*known.of(kind), is_timed=known.is_timed(kind)) for kind in known.kinds}
     _condition(kinds, networks, known, overhead_ms)
     return Predictor({kind: each.model for kind, each in kinds.items()}, overhead_ms)
@@ -129,18 +131,28 @@ def _condition(
 
 
 class _Known:
-    """All kernels of some networks, equal ones once, with the times of those that were timed."""
+    """All kernels of some networks, with the times of those that were timed.
 
-    def __init__(self, networks: Sequence[TimedNetwork], factor: float) -> None:
-        self._places: dict[str, dict[tuple[int, ...], int]] = {}
+    Equal ones of a network are one.
+    """
+
+    def __init__(self, networks: Sequence[TimedNetwork], overhead_ms: float) -> None:
+        self._places: dict[str, dict[tuple[float, ...], int]] = {}
         self._kernels: dict[str, list[Kernel]] = {}
+        self._networks_ms: dict[str, list[float]] = {}
         self._times_ms: dict[str, list[list[float]]] = {}
-        self._rows = [[self._place(kernel) for kernel in each.kernels] for each in networks]
-        for each in networks:
+        wholes_ms = [plausible_ms(each.kernels) for each in networks]
+        self._rows = [
+            [self._place(kernel, whole_ms) for kernel in each.kernels]
+            for each, whole_ms in zip(networks, wholes_ms, strict=True)
+        ]
+        for each, whole_ms in zip(networks, wholes_ms, strict=True):
+            sum_ms = sum(time_ms for _, time_ms in each.executed)
+            factor = (each.time_ms + overhead_ms * len(each.executed)) / max(sum_ms, LEAST_MS)
             for kernel, time_ms in each.executed:
                 # What is executed and never expected teaches nothing.
                 if kernel.kind in self._places:
-                    _, place = self._place(kernel)
+                    _, place = self._place(kernel, whole_ms)
                     self._times_ms[kernel.kind][place].append(max(factor * time_ms, LEAST_MS))
 
     @property
@@ -159,7 +171,7 @@ class _Known:
         counts = [len(each) for each in times_ms]
         return (
             terms_of(kernels),
-            points_of(kernels),
+            points_of(kernels, self._networks_ms[kind]),
             np.array(middle),
             np.array(counts, dtype=float),
         )
@@ -177,13 +189,15 @@ class _Known:
                     found[index, place] += 1
         return found
 
-    def _place(self, kernel: Kernel) -> tuple[str, int]:
+    def _place(self, kernel: Kernel, network_ms: float) -> tuple[str, int]:
         places = self._places.setdefault(kernel.kind, {})
-        if kernel.sides not in places:
-            places[kernel.sides] = len(places)
+        key = (*kernel.sides, network_ms)
+        if key not in places:
+            places[key] = len(places)
             self._kernels.setdefault(kernel.kind, []).append(kernel)
+            self._networks_ms.setdefault(kernel.kind, []).append(network_ms)
             self._times_ms.setdefault(kernel.kind, []).append([])
-        return kernel.kind, places[kernel.sides]
+        return kernel.kind, places[key]
 
 
 class _Kind:
@@ -239,14 +253,15 @@ class _Kind:
         self.model = replace(self.model, weights=weights)
 
 
-def _profiling(networks: Iterable[TimedNetwork]) -> tuple[float, float]:
-    """Returns by what factor profiled times count, and what profiling adds to each kernel in ms.
+def _profiling(networks: Iterable[TimedNetwork]) -> float:
+    """Returns what profiling adds to each kernel, in milliseconds.
 
-    Least absolute errors of the sums, relative to the passes, by reweighting.
+    Beside the factor by which profiled times count: least absolute errors of the sums, relative to
+    the passes, by reweighting.
     """
     timed = [each for each in networks if each.executed]
     if not timed:
-        return 1.0, 0.0
+        return 0.0
     sums = np.array([[sum(ms for _, ms in each.executed), -len(each.executed)] for each in timed])
     terms = sums / np.array([[each.time_ms] for each in timed])
     weights = np.ones(len(terms))
@@ -254,7 +269,7 @@ def _profiling(networks: Iterable[TimedNetwork]) -> tuple[float, float]:
     for _ in range(_NUM_FITS):
         found = optimize.nnls(terms * weights[:, None], weights)[0]
         weights = 1 / np.sqrt(np.maximum(np.abs(terms @ found - 1), _LEAST_ERROR))
-    return float(found[0]), float(found[1])
+    return float(found[1])
 
 
 def _rates(terms: FloatArray, times_ms: FloatArray) -> FloatArray:

@@ -85,6 +85,21 @@ def test_whole_passes_correct_what_the_profiler_says():
     assert ratio > 1.3 * made_time_ms([many]) / made_time_ms([few])
 
 
+def test_kernels_of_large_networks_may_take_longer():
+    """As where what was written is in no cache any more when it is read."""
+    rng = np.random.default_rng(0)
+    networks = []
+    for network in drawn_networks(rng, 40):
+        whole = timed(network.kernels * int(rng.integers(1, 9)))
+        slowing = whole.time_ms**0.1
+        executed = tuple((kernel, ms * slowing) for kernel, ms in whole.executed)
+        networks.append(replace(whole, executed=executed, time_ms=whole.time_ms * slowing))
+    known = learn(networks)
+    (one,) = drawn_networks(np.random.default_rng(5), 1)
+    ratio = known.predict_ms(one.kernels * 8) / known.predict_ms(one.kernels)
+    assert ratio == pytest.approx(8**1.1, rel=0.05)
+
+
 def test_a_kind_that_is_executed_and_never_expected_teaches_nothing():
     networks = list(drawn_networks(np.random.default_rng(0), 12))
     odd = movement("Odd", [(8, 4, 4)], (8, 4, 4))
