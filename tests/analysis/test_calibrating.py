@@ -27,12 +27,12 @@ class MadeSpeed(MachineSpeed):
     """A machine whose speed is written down: what the reference takes, one time after another."""
 
     def __init__(self, references_s):
-        self.best_s = float("inf")
+        self.seen_s = []
         self.references_s = iter(references_s)
 
     def reference_s(self):
         found = next(self.references_s)
-        self.best_s = min(self.best_s, found)
+        self.seen_s.append(found)
         return found
 
 
@@ -51,6 +51,14 @@ def test_turns_at_quiet_moments_count():
     speed.reference_s()
     turns = [speed.turn(lambda ms=ms: ms) for ms in (3.0, 9.0) * 4]
     assert speed.times_ms(turns)[0] == 3.0
+
+
+def test_single_moments_at_which_the_machine_is_quicker_count_for_nothing():
+    steady, once = MadeSpeed([1.0] * 40), MadeSpeed([0.5, *[1.0] * 39])
+    for speed in (steady, once):
+        for _ in range(40):
+            speed.reference_s()
+    assert steady.best_s == once.best_s == 1.0
 
 
 def test_a_turn_in_which_the_speed_changed_is_repeated():
