@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _DTYPE = "float32"
 _ANY_SIZE = ImageSize(32, 32)
-_LEAST_SHARE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,7 @@ def calibrate(  # noqa: PLR0913 - its conditions
     blocks: Sequence[str] = (),
     on_progress: Callable[[float, str], None] = lambda _done, _text: None,
 ) -> Calibration:
-    """Measures random networks until the time is over.
+    """Measures random networks until no more fit into the time.
 
     With one thread, a pass takes the processor time of this process: what others do in between
     does not count. With more it is the time on the clock. Of a turn the fastest pass counts, as at
@@ -73,7 +72,7 @@ def calibrate(  # noqa: PLR0913 - its conditions
     Args:
         runtime: A name in ``RUNTIMES``, of the CPU.
         threads: Threads that it may use.
-        minutes: How long is measured.
+        minutes: How long is measured; ``AT_ONCE`` networks are in any case.
         most_networks: Networks after which it ends earlier.
         seed: What the networks are drawn from.
         blocks: The kinds of blocks that they have; none stands for all.
@@ -89,19 +88,20 @@ def calibrate(  # noqa: PLR0913 - its conditions
     num_failed = 0
     networks = itertools.islice(draw_networks(seed, blocks), most_networks)
 
-    def share() -> float:
-        return (time.monotonic() - started) / (minutes * 60)
+    limit_s = minutes * 60
 
     def tell() -> None:
-        on_progress(min(1.0, share()), f"{len(measured)} networks measured")
+        done = (time.monotonic() - started) / limit_s
+        on_progress(min(1.0, done), f"{len(measured)} networks measured")
 
     try:
-        while (done := share()) < 1:
+        while (elapsed_s := time.monotonic() - started) < limit_s:
+            tried = len(measured) + num_failed
             # The last ones are as many as there is time for; few would not be measured for long.
-            fitting = len(measured) * (1 - done) / max(done, _LEAST_SHARE) if measured else AT_ONCE
-            if fitting < AT_ONCE // 2:
+            fitting = int(tried * (limit_s - elapsed_s) / elapsed_s) if tried else AT_ONCE
+            if fitting < AT_ONCE // 2 and len(measured) >= FEWEST_NETWORKS:
                 break
-            batch = list(itertools.islice(networks, min(int(fitting), AT_ONCE)))
+            batch = list(itertools.islice(networks, max(1, min(fitting, AT_ONCE))))
             if not batch:
                 break
             ready = list(_prepared(batch, runtime, threads, tell))

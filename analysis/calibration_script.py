@@ -129,6 +129,12 @@ def turn_ms(model: Model, observer: Observer, threads: int) -> float:
     return found
 
 
+def tell() -> None:
+    """Says that something is going on."""
+    sys.stdout.write(".")
+    sys.stdout.flush()
+
+
 class Table:
     """What is written at the end, also if that comes early.
 
@@ -164,7 +170,7 @@ class Table:
         runs = [
             partial(turn_ms, model, observer, self.options.threads) for _, model, observer in ready
         ]
-        turns = take_turns(runs, self.speed)
+        turns = take_turns(runs, self.speed, tell)
         for (entry, model, observer), taken in zip(ready, turns):  # noqa: B905 - old Pythons
             sample = {
                 "spec": entry["spec"],
@@ -211,7 +217,7 @@ def main() -> None:
     try:
         for start in range(0, len(entries), AT_ONCE):
             table.measure(entries[start : start + AT_ONCE])
-            sys.stdout.write(f"{len(table.measured)} of {len(entries)} networks measured\n")
+            sys.stdout.write(f" {len(table.measured)} of {len(entries)} networks measured\n")
             sys.stdout.flush()
     except KeyboardInterrupt:
         sys.stdout.write("interrupted\n")

@@ -51,7 +51,7 @@ _UNKNOWN_DEVIATION = 0.7
 _NUM_STEPS = 4
 _NUM_FITS = 15
 _LEAST_ERROR = 0.02
-_MOST_NETWORKS = 400
+_MOST_NETWORKS = 300
 """Kernels are compared with each other; these are enough."""
 
 

@@ -20,11 +20,13 @@ class _Chain:
         places: Their places, in order.
         bits: The same: bit n stands for place n.
         reader_bits: Those who read any of them.
+        before_bits: Those that have to run before any of them.
     """
 
     places: list[int]
     bits: int
     reader_bits: int
+    before_bits: int
 
 
 class Chains:
@@ -47,7 +49,9 @@ class Chains:
     ) -> None:
         self._flow, self._left = flow, left
         self._by_place: dict[int, _Chain] = {}
+        self._before_bits: list[int] = []
         for place, op in enumerate(flow.ops):
+            self._before_bits.append(self._before(flow.reads[place]))
             if op.kind in kinds and place not in absorbed and is_usual(op):
                 self._take(place)
 
@@ -56,9 +60,20 @@ class Chains:
         chain = self._by_place.get(place)
         return [place] if chain is None else chain.places
 
+    def _before(self, writers: Iterable[int]) -> int:
+        """Returns what has to run before something that reads these, whole chains at once."""
+        bits = 0
+        for writer in writers:
+            chain = self._by_place.get(writer)
+            if chain is not None:
+                bits |= chain.bits | chain.before_bits
+            elif writer >= 0:
+                bits |= 1 << writer | self._before_bits[writer]
+        return bits
+
     def _take(self, place: int) -> None:
         chain = self._by_place[place] = _Chain(
-            [place], 1 << place, _bits(self._flow.readers[place])
+            [place], 1 << place, _bits(self._flow.readers[place]), self._before_bits[place]
         )
         if place in self._left:
             return
@@ -78,13 +93,16 @@ class Chains:
         if begun.places[0] in self._left:
             return self._flow.only_reader(writer) is not None and len(ops[place].ins) == 1
         outside = (begun.reader_bits | chain.reader_bits) & ~(begun.bits | chain.bits)
-        return not self._flow.ancestors[place] & outside
+        return not (begun.before_bits | chain.before_bits) & outside
 
     def _merge(self, begun: _Chain, chain: _Chain) -> _Chain:
-        places = sorted(begun.places + chain.places)
-        bits, reader_bits = begun.bits | chain.bits, begun.reader_bits | chain.reader_bits
-        merged = _Chain(places, bits, reader_bits)
-        self._by_place.update(dict.fromkeys(places, merged))
+        merged = _Chain(
+            sorted(begun.places + chain.places),
+            begun.bits | chain.bits,
+            begun.reader_bits | chain.reader_bits,
+            begun.before_bits | chain.before_bits,
+        )
+        self._by_place.update(dict.fromkeys(merged.places, merged))
         return merged
 
 

@@ -104,6 +104,9 @@ class _ChannelsLast:
         """Returns the layout that an operation reads and writes."""
         if op.kind in _MULTIPLYING:
             return _BY_CHANNEL
+        first = self._chains.of(place)[0]
+        if first != place:
+            return self._layouts[first]
         if op.kind in _FOLLOWING and place not in self._fusing.absorbed and op.ins:
             return self._layout_read(self._flow.reads[place][0], op.ins[0])
         return _BY_POSITION
@@ -120,15 +123,14 @@ class _ChannelsLast:
 
     def _read(self, place: int, writer: int, shape: Shape) -> None:
         """Notes that an operation reads a tensor, or channels of it, in its layout."""
-        if writer == NOBODY:
+        if writer == NOBODY or writer in self._chains.of(place):
             return
         is_part = self._is_part(writer, shape)
         if is_part:
             self._parts.add(writer)
         elif writer != OUTSIDE and self._flow.is_transposed(writer, shape):
-            self._once(
-                ("transposed", writer), movement("Transpose", [self._flow.made(writer)], shape)
-            )
+            whole = self._flow.made(writer)
+            self._once(("transposed", writer, shape), movement("Transpose", [whole], shape))
         before = self._layout_read(writer, shape)
         self._change(writer, (place,) if is_part else (), shape, before, self._layouts[place])
 
@@ -163,9 +165,7 @@ class _ChannelsLast:
 
     def _fuse_sums(self) -> None:
         for place, (fused, other) in self._left.items():
-            # An earlier sum may have gone into that convolution.
-            is_free = self._fusing.by_last.get(fused.last) is fused
-            if is_free and self._is_done_with(other, place, fused.place):
+            if self._is_done_with(other, place, fused.place):
                 self._fusing.add(fused, place)
                 # What would have followed the sum follows it there.
                 self._fusing.absorbed.update(self._chains.of(place))

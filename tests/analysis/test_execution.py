@@ -186,6 +186,21 @@ def test_openvino_computes_sums_together_with_what_reads_them_though_others_do_t
 def test_openvino_computes_nothing_together_with_what_has_to_run_in_between():
     flow = flow_of(("max_pool", OUTSIDE), ("relu", 0), ("avg_pool", 1), ("mul", 1, 2), outputs=(3,))
     assert elementwise(channels_last_kernels(flow)) == [1, 2]
+    # Nor by way of another chain.
+    flow = flow_of(
+        ("max_pool", OUTSIDE), ("avg_pool", OUTSIDE), ("relu", 0), ("relu", 1), ("max_pool", 2),
+        ("mul", 3, 4), ("add", 2, 3), outputs=(5, 6),
+    )  # fmt: skip
+    assert elementwise(channels_last_kernels(flow)) == [1, 3]
+
+
+def test_what_stays_inside_a_kernel_changes_no_layout():
+    flow = flow_of(
+        ("max_pool", OUTSIDE), ("bmm", OUTSIDE), ("relu", 0), ("add", 1, 2), outputs=(3,)
+    )
+    # The image, for the pool; what it makes, for the products; and nothing more but the output.
+    found = [kind for kind in kinds(channels_last_kernels(flow)) if kind.startswith("Reorder")]
+    assert sorted(found) == ["Reorder abcd acdb", "Reorder abcd acdb", "Reorder acdb abcd"]
 
 
 @pytest.mark.parametrize(("is_read_later", "terms", "others"), [(False, 2, [2]), (True, 1, [2, 2])])

@@ -152,7 +152,7 @@ def test_convolutions_come_last_in_sums():
 
 def test_the_module_stays_as_it_is():
     spec = PRESETS["lite_hrnet_18"].make(5)
-    # One of its stages has every layer that three have.
+    # One stage is enough for weights to be folded, moved and merged.
     module = trained(replace(spec, stages=spec.stages[:1]).build()).train()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     rewrite(module, ImageSize(64, 64))
