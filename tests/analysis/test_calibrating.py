@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -102,6 +103,26 @@ def test_ctrl_c_keeps_what_was_measured_if_it_is_enough(monkeypatch, num_whole, 
     else:
         with pytest.raises(KeyboardInterrupt):
             calibrate("eager")
+
+
+def test_the_last_networks_are_as_many_as_there_is_time_for(monkeypatch):
+    now_s, sizes = [0.0], []
+
+    def measure(ready, threads, speed, *, on_round):
+        sizes.append(len(ready))
+        now_s[0] += 2.5 * len(ready)
+        turn = (1.0, speed.best_s)
+        return [Measured(network=drawn, turns=(turn, turn), kernels=()) for drawn, _ in ready]
+
+    monkeypatch.setattr(calibrating, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    monkeypatch.setattr(calibrating, "prepare_drawn", lambda *_: None)
+    monkeypatch.setattr(calibrating, "measure_in_turns", measure)
+    told = []
+    found = calibrate("eager", minutes=1.9, on_progress=lambda done, _: told.append(done))
+    assert sizes == [16, 16, 13]
+    assert len(found.samples) == 45
+    assert now_s[0] <= 1.9 * 60
+    assert 0 == told[0] < told[-1] < 1
 
 
 def test_what_cannot_be_run_is_counted_and_too_few_are_told(monkeypatch):
