@@ -20,7 +20,12 @@ def calibrate(
     ] = "onnxruntime",
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads it may use.")] = 1,
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0.1, help="How long to measure.")
+        float,
+        typer.Option(
+            "--minutes",
+            min=0.1,
+            help="How long to measure; the first sixteen networks in any case.",
+        ),
     ] = 10.0,
     out: Annotated[
         Path | None,
