@@ -46,6 +46,8 @@ def dashboard(
         f"--server.headless={'true' if headless else 'false'}",
         "--server.fileWatcherType=none",
         "--browser.gatherUsageStats=false",
+        # Nobody is asked for an address before the first page.
+        "--server.showEmailPrompt=false",
     ]
     process = subprocess.Popen(command, env=environment)  # noqa: S603 - our own interpreter
     try:
