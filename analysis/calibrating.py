@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from analysis.calibration_networks import DrawnNetwork, draw_networks
+from analysis.calibration_networks import ANCHOR, DrawnNetwork, draw_networks
 from analysis.calibration_turns import AT_ONCE, MachineSpeed, fastest_ms, take_turns
 from analysis.calibrations import FEWEST_NETWORKS, Calibration, CalibrationSample
 from analysis.environment import current_environment
@@ -33,16 +33,18 @@ class Measured:
     Attributes:
         network: The network.
         turns: How long it took in each, and what the machine's speed was.
+        number: How many times networks had taken turns before (``MachineSpeed.anchors``).
         kernels: What was executed.
     """
 
     network: DrawnNetwork
     turns: tuple[Turn, ...]
+    number: int
     kernels: tuple[Executed, ...]
 
     def sample(self, speed: MachineSpeed) -> CalibrationSample:
         """Returns what it takes at the machine's best."""
-        time_ms, before_ms, again_ms = speed.times_ms(self.turns)
+        time_ms, before_ms, again_ms = speed.times_ms(self.turns, self.number)
         return CalibrationSample(
             spec=self.network.spec,
             input=self.network.size,
@@ -68,6 +70,7 @@ def calibrate(  # noqa: PLR0913 - its conditions
     With one thread, a pass takes the processor time of this process: what others do in between
     does not count. With more it is the time on the clock. Of a turn the fastest pass counts, as at
     the machine's best, and of all turns the middle one of the quieter half (``MachineSpeed``).
+    Networks that take turns count as if ``ANCHOR`` had been as quick among them as it can be.
 
     Args:
         runtime: A name in ``RUNTIMES``, of the CPU.
@@ -86,6 +89,7 @@ def calibrate(  # noqa: PLR0913 - its conditions
     speed = MachineSpeed()
     measured: list[Measured] = []
     num_failed = 0
+    anchor = prepare_drawn(ANCHOR, runtime, threads)
     networks = itertools.islice(draw_networks(seed, blocks), most_networks)
 
     limit_s = minutes * 60
@@ -106,7 +110,8 @@ def calibrate(  # noqa: PLR0913 - its conditions
                 break
             ready = list(_prepared(batch, runtime, threads, tell))
             num_failed += len(batch) - len(ready)
-            measured += measure_in_turns(ready, threads, speed, on_round=tell)
+            if ready:
+                measured += measure_in_turns(ready, anchor, threads, speed, on_round=tell)
     except KeyboardInterrupt:
         if len(measured) < FEWEST_NETWORKS:
             raise
@@ -167,15 +172,17 @@ def prepare_drawn(network: DrawnNetwork, runtime: str, threads: int) -> Prepared
 
 def measure_in_turns(
     ready: Sequence[tuple[DrawnNetwork, Prepared]],
+    anchor: Prepared,
     threads: int,
     speed: MachineSpeed,
     *,
     on_round: Callable[[], None] = lambda: None,
 ) -> list[Measured]:
-    """Measures networks that take turns; each round goes through them the other way round.
+    """Measures networks that take turns.
 
     Args:
         ready: The networks.
+        anchor: The network that takes turns among all of them.
         threads: Threads that they use.
         speed: The machine's speed.
         on_round: Is called whenever each had a turn.
@@ -185,9 +192,10 @@ def measure_in_turns(
         partial(_turn_ms, prepared, observer, threads)
         for (_, prepared), observer in zip(ready, observers, strict=True)
     ]
-    turns = take_turns(runs, speed, on_round)
+    number = len(speed.anchors)
+    turns = take_turns(runs, partial(_turn_ms, anchor, None, threads), speed, on_round)
     return [
-        Measured(network=network, turns=tuple(taken), kernels=_executed(observer))
+        Measured(network=network, turns=tuple(taken), number=number, kernels=_executed(observer))
         for (network, _), observer, taken in zip(ready, observers, turns, strict=True)
     ]
 

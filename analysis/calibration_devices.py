@@ -11,9 +11,10 @@ import json
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from analysis.calibration_files import read_calibration
-from analysis.calibration_networks import draw_networks
+from analysis.calibration_networks import ANCHOR, DrawnNetwork, draw_networks
 from analysis.calibrations import Calibration
 from analysis.latency import random_module
 from blocks import BranchworkError, Problem
@@ -63,18 +64,21 @@ def export_calibration(
             )
         )
     folder.mkdir(parents=True, exist_ok=True)
-    entries = []
     num_bytes = 0
-    for index, network in enumerate(itertools.islice(draw_networks(seed), num_networks)):
-        on_progress(index, "writing networks")
-        name = f"network_{index:03}.onnx"
+
+    def write(name: str, network: DrawnNetwork) -> dict[str, Any]:
+        nonlocal num_bytes
         model = to_onnx(random_module(network.spec), network.size).SerializeToString()
         (folder / name).write_bytes(model)
         num_bytes += len(model)
-        entries.append(
-            {"file": name, "spec": spec_to_dict(network.spec), "input": str(network.size)}
-        )
-    (folder / _INDEX).write_text(json.dumps(entries), encoding="utf-8")
+        return {"file": name, "spec": spec_to_dict(network.spec), "input": str(network.size)}
+
+    entries = []
+    for index, network in enumerate(itertools.islice(draw_networks(seed), num_networks)):
+        on_progress(index, "writing networks")
+        entries.append(write(f"network_{index:03}.onnx", network))
+    contents = {"anchor": write("anchor.onnx", ANCHOR), "networks": entries}
+    (folder / _INDEX).write_text(json.dumps(contents), encoding="utf-8")
     for ours, theirs in _FILES.items():
         text = files("analysis").joinpath(ours).read_text(encoding="utf-8")
         # There they lie side by side.

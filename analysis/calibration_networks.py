@@ -23,7 +23,7 @@ from blocks import (
     fields_of,
     is_block_field,
 )
-from networks import GroupSpec, NetworkSpec, StageSpec, UnitSpec
+from networks import PRESETS, GroupSpec, NetworkSpec, StageSpec, UnitSpec
 from networks.aggregators import IterativeAggregator, NoAggregator
 from networks.fusions import NoFusion
 from networks.heads import DeconvHeatmapHead, Head, HeatmapHead
@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnNetwork:
-    """A random network.
+    """A network that is measured, drawn at random but for ``ANCHOR``.
 
     Attributes:
         spec: The network.
@@ -64,6 +64,15 @@ class DrawnNetwork:
     spec: NetworkSpec
     size: ImageSize
     blocks: tuple[str, ...]
+
+
+ANCHOR = DrawnNetwork(
+    spec=PRESETS["lite_hrnet_18"].make(_NUM_OUTPUTS), size=ImageSize(256, 192), blocks=("ccw",)
+)
+"""What takes turns among all others and tells how quick the machine is for networks meanwhile.
+
+It is neither so small that the nearest cache holds all of it nor so large that none does.
+"""
 
 
 def draw_networks(seed: int, blocks: Sequence[str] = ()) -> Iterator[DrawnNetwork]:

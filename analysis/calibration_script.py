@@ -145,52 +145,57 @@ class Table:
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options, self.folder = options, folder
-        self.measured: list[tuple[dict[str, Any], list[Turn]]] = []
+        self.measured: list[tuple[dict[str, Any], list[Turn], int]] = []
         self.num_failed = 0
-        self.version = ""
         self.speed = MachineSpeed()
+        self.index = json.loads((folder / "networks.json").read_text(encoding="utf-8"))
+        try:
+            self.anchor = self.model(self.index["anchor"])
+        except ImportError as error:
+            sys.exit(f"{error}; pip install {options.runtime}")
+
+    def model(self, entry: dict[str, Any]) -> Model:
+        """Returns a network, ready to run."""
+        height, width = map(int, entry["input"].split("x"))
+        images = np.random.default_rng(0).standard_normal((1, 3, height, width))
+        return RUNTIMES[self.options.runtime](
+            self.folder / entry["file"], self.options.threads, images.astype("float32")
+        )
 
     def measure(self, entries: list[dict[str, Any]]) -> None:
         """Measures networks that take turns; one that the runtime cannot run is counted."""
         ready = []
         for entry in entries:
-            height, width = map(int, entry["input"].split("x"))
-            images = np.random.default_rng(0).standard_normal((1, 3, height, width))
             try:
-                model = RUNTIMES[self.options.runtime](
-                    self.folder / entry["file"], self.options.threads, images.astype("float32")
-                )
+                model = self.model(entry)
                 ready.append((entry, model, model.observer()))
-            except ImportError as error:
-                sys.exit(f"{error}; pip install {self.options.runtime}")
             except Exception as error:  # noqa: BLE001 - runtimes raise anything about models
                 # The others may run; how many do not is said here and written down.
                 self.num_failed += 1
                 sys.stderr.write(f"{entry['file']} cannot be run: {error}\n")
-        runs = [
-            partial(turn_ms, model, observer, self.options.threads) for _, model, observer in ready
-        ]
-        turns = take_turns(runs, self.speed, tell)
-        for (entry, model, observer), taken in zip(ready, turns):  # noqa: B905 - old Pythons
+        threads = self.options.threads
+        runs = [partial(turn_ms, model, observer, threads) for _, model, observer in ready]
+        number = len(self.speed.anchors)
+        turns = take_turns(runs, partial(fastest_ms, self.anchor.run, threads), self.speed, tell)
+        for (entry, _, observer), taken in zip(ready, turns):  # noqa: B905 - old Pythons
             sample = {
                 "spec": entry["spec"],
                 "input": entry["input"],
                 "kernels": [[kernel[key] for key in KEYS] for kernel in observer.kernels()],
             }
-            self.measured.append((sample, taken))
-            self.version = model.version
+            self.measured.append((sample, taken, number))
 
     def write(self) -> None:
         """Writes what was measured."""
         samples = []
-        for sample, taken in self.measured:
+        for sample, taken, number in self.measured:
             # Not before all is measured is it known how fast the machine can be.
-            time_ms, before_ms, again_ms = self.speed.times_ms(taken)
+            time_ms, before_ms, again_ms = self.speed.times_ms(taken, number)
             times = {"time_ms": time_ms, "before_ms": before_ms, "again_ms": again_ms}
             samples.append({**sample, **times})
         table = {
             "runtime": self.options.runtime,
-            "version": self.version,
+            "version": self.anchor.version,
             "threads": self.options.threads,
             "dtype": "float32",
             "machine": self.options.device,
@@ -211,9 +216,8 @@ def main() -> None:
     parser.add_argument("--device", default=platform.processor() or platform.machine())
     parser.add_argument("--out", default="table.json")
     options = parser.parse_args()
-    folder = Path(__file__).resolve().parent
-    entries = json.loads((folder / "networks.json").read_text(encoding="utf-8"))
-    table = Table(options, folder)
+    table = Table(options, Path(__file__).resolve().parent)
+    entries = table.index["networks"]
     try:
         for start in range(0, len(entries), AT_ONCE):
             table.measure(entries[start : start + AT_ONCE])

@@ -36,11 +36,19 @@ class MachineSpeed:
     Where a processor is shared, whatever runs beside slows everything down for seconds, by half
     as much again, and takes no processor time of this process. Products of matrices tell, which
     are too small for a second thread; networks are slowed down somewhat less than they are.
+
+    Where caches and memory are shared as well, networks are slower for minutes while products of
+    small matrices are not. Another network tells, the anchor, which takes its turns among them.
+
+    Attributes:
+        seen_s: How long the products took so far.
+        anchors: The anchor's turns, each time that networks took turns.
     """
 
     def __init__(self) -> None:
         self.matrix = np.random.default_rng(0).standard_normal((REFERENCE_SIDE,) * 2)
         self.seen_s: list[float] = []
+        self.anchors: list[list[Turn]] = []
         self.reference_s()
 
     @property
@@ -74,16 +82,23 @@ class MachineSpeed:
             before_s = after_s
         return time_ms, reference_s
 
-    def times_ms(self, turns: Sequence[Turn]) -> tuple[float, float, float]:
+    def times_ms(self, turns: Sequence[Turn], number: int) -> tuple[float, float, float]:
         """Returns what a network takes at the machine's best, and two measurements of it.
 
         From all turns, from every other, and from those between them.
+
+        Args:
+            turns: The network's turns.
+            number: The place of the anchor's turns, which it took its own with, in ``anchors``.
         """
+        anchors_ms = [self.time_ms(each) for each in self.anchors]
+        factor = float(np.quantile(anchors_ms, BEST_SHARE)) / anchors_ms[number]
         # Neighbouring turns go to different halves.
-        return self.time_ms(turns), self.time_ms(turns[::2]), self.time_ms(turns[1::2])
+        whole, even, odd = (self.time_ms(each) for each in (turns, turns[::2], turns[1::2]))
+        return whole * factor, even * factor, odd * factor
 
     def time_ms(self, turns: Sequence[Turn]) -> float:
-        """Returns what a network takes at the machine's best: the middle of the quieter half."""
+        """Returns what a network takes while products are quick: the middle of the quieter half."""
         quieter = sorted(turns, key=lambda turn: turn[1])[: (len(turns) + 1) // 2]
         at_best_ms = [
             time_ms * (self.best_s / reference_s) ** SHARE for time_ms, reference_s in quieter
@@ -94,25 +109,31 @@ class MachineSpeed:
 
 def take_turns(
     runs: Sequence[Callable[[], float]],
+    anchor: Callable[[], float],
     speed: MachineSpeed,
     on_round: Callable[[], None] = lambda: None,
 ) -> list[list[Turn]]:
-    """Lets networks take turns; each round goes through them the other way round.
+    """Lets networks and the anchor take turns; each round goes the other way round.
 
     Args:
         runs: For each network, what makes a turn and says how long a pass took, in milliseconds.
-        speed: The machine's speed.
+        anchor: The same for the anchor.
+        speed: The machine's speed; it keeps the anchor's turns.
         on_round: Is called whenever each had a turn.
 
     Returns:
         The turns of each.
     """
-    turns: list[list[Turn]] = [[] for _ in runs]
+    # In the middle, so that it is as far from the first as from the last.
+    middle = len(runs) // 2
+    everyone = [*runs[:middle], anchor, *runs[middle:]]
+    turns: list[list[Turn]] = [[] for _ in everyone]
     for number in range(NUM_ROUNDS):
-        order = range(len(runs))
+        order = range(len(everyone))
         for index in reversed(order) if number % 2 else order:
-            turns[index].append(speed.turn(runs[index]))
+            turns[index].append(speed.turn(everyone[index]))
         on_round()
+    speed.anchors.append(turns.pop(middle))
     return turns
 
 

@@ -13,7 +13,7 @@ from analysis import calibrating, calibration_devices
 from analysis.calibrating import Measured, calibrate, measure_in_turns, prepare_drawn
 from analysis.calibration_devices import COPIED_SCRIPT, export_calibration, import_table
 from analysis.calibration_networks import draw_networks
-from analysis.calibration_turns import MachineSpeed
+from analysis.calibration_turns import MachineSpeed, take_turns
 from blocks import BranchworkError
 
 
@@ -28,7 +28,7 @@ class MadeSpeed(MachineSpeed):
     """A machine whose speed is written down: what the reference takes, one time after another."""
 
     def __init__(self, references_s):
-        self.seen_s = []
+        self.seen_s, self.anchors = [], []
         self.references_s = iter(references_s)
 
     def reference_s(self):
@@ -39,8 +39,9 @@ class MadeSpeed(MachineSpeed):
 
 def test_a_turn_counts_as_at_the_machines_best():
     speed = MadeSpeed([1.0, 1.0, 2.0, 2.02])
+    speed.anchors.append([(1.0, 1.0)])
     turns = [speed.turn(lambda: 3.0), speed.turn(lambda: 3.0 * 2**0.75)]
-    time_ms, before_ms, again_ms = speed.times_ms(turns)
+    time_ms, before_ms, again_ms = speed.times_ms(turns, 0)
     assert before_ms == 3.0
     assert again_ms == pytest.approx(3.0, rel=0.01)
     assert time_ms == pytest.approx(3.0, rel=0.01)
@@ -51,7 +52,23 @@ def test_turns_at_quiet_moments_count():
     speed = MadeSpeed([1.0, *[1.0, 1.0, 2.0, 2.0] * 4])
     speed.reference_s()
     turns = [speed.turn(lambda ms=ms: ms) for ms in (3.0, 9.0) * 4]
-    assert speed.times_ms(turns)[0] == 3.0
+    assert speed.time_ms(turns) == 3.0
+
+
+def test_networks_count_as_where_the_anchor_was_quick():
+    """Ten times three networks took turns; four times the memory was slow and products were not."""
+    speed, found = MadeSpeed([1.0] * 1000), []
+    for number in range(10):
+        slow = 1.2 if number in (0, 3, 4, 8) else 1.0
+        runs = [lambda ms=ms * slow: ms for ms in (2.0, 3.0, 4.0)]
+        turns = take_turns(runs, lambda slow=slow: 10.0 * slow, speed)
+        assert [[time_ms for time_ms, _ in taken] for taken in turns] == [
+            [ms * slow] * 8 for ms in (2.0, 3.0, 4.0)
+        ]
+        found.append((turns, number))
+    for turns, number in found:
+        for taken, ms in zip(turns, (2.0, 3.0, 4.0), strict=True):
+            assert speed.times_ms(taken, number) == pytest.approx((ms, ms, ms))
 
 
 def test_single_moments_at_which_the_machine_is_quicker_count_for_nothing():
@@ -74,9 +91,8 @@ def test_a_turn_in_which_the_speed_changed_is_repeated():
 def test_networks_are_measured_whole_and_by_kernel():
     drawn = next(small_networks(5))
     speed = MachineSpeed()
-    (measured,) = measure_in_turns(
-        [(drawn, prepare_drawn(drawn, "eager", 1))], threads=1, speed=speed
-    )
+    prepared = prepare_drawn(drawn, "eager", 1)
+    (measured,) = measure_in_turns([(drawn, prepared)], prepared, threads=1, speed=speed)
     sample = measured.sample(speed)
     assert 0 < sample.time_ms < 10_000
     assert len(measured.turns) == 8
@@ -88,12 +104,15 @@ def test_networks_are_measured_whole_and_by_kernel():
 def test_ctrl_c_keeps_what_was_measured_if_it_is_enough(monkeypatch, num_whole, is_kept):
     turns = iter(range(10))
 
-    def measure(ready, threads, speed, *, on_round):
+    def measure(ready, anchor, threads, speed, *, on_round):
         on_round()
         if next(turns) == num_whole:
             raise KeyboardInterrupt
         turn = (1.0, speed.best_s)
-        return [Measured(network=drawn, turns=(turn, turn), kernels=()) for drawn, _ in ready]
+        speed.anchors.append([turn])
+        return [
+            Measured(network=drawn, turns=(turn, turn), number=0, kernels=()) for drawn, _ in ready
+        ]
 
     monkeypatch.setattr(calibrating, "FEWEST_NETWORKS", 2 * calibrating.AT_ONCE)
     monkeypatch.setattr(calibrating, "prepare_drawn", lambda *_: None)
@@ -108,11 +127,14 @@ def test_ctrl_c_keeps_what_was_measured_if_it_is_enough(monkeypatch, num_whole, 
 def test_the_last_networks_are_as_many_as_there_is_time_for(monkeypatch):
     now_s, sizes = [0.0], []
 
-    def measure(ready, threads, speed, *, on_round):
+    def measure(ready, anchor, threads, speed, *, on_round):
         sizes.append(len(ready))
         now_s[0] += 2.5 * len(ready)
         turn = (1.0, speed.best_s)
-        return [Measured(network=drawn, turns=(turn, turn), kernels=()) for drawn, _ in ready]
+        speed.anchors.append([turn])
+        return [
+            Measured(network=drawn, turns=(turn, turn), number=0, kernels=()) for drawn, _ in ready
+        ]
 
     monkeypatch.setattr(calibrating, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
     monkeypatch.setattr(calibrating, "prepare_drawn", lambda *_: None)
@@ -127,6 +149,8 @@ def test_the_last_networks_are_as_many_as_there_is_time_for(monkeypatch):
 
 def test_what_cannot_be_run_is_counted_and_too_few_are_told(monkeypatch):
     def refuse(network, runtime, threads):
+        if network is calibrating.ANCHOR:
+            return
         raise calibrating.RUNTIMES[runtime].cannot_run(RuntimeError("no such operator"))
 
     monkeypatch.setattr(calibrating, "prepare_drawn", refuse)
@@ -137,10 +161,12 @@ def test_what_cannot_be_run_is_counted_and_too_few_are_told(monkeypatch):
 def test_a_folder_is_measured_by_its_own_script_and_its_table_comes_back(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(calibration_devices, "draw_networks", small_networks)
+    monkeypatch.setattr(calibration_devices, "ANCHOR", next(small_networks(5)))
     folder = tmp_path / "device"
     assert export_calibration(folder, num_networks=11, seed=2) > 0
-    entries = json.loads((folder / "networks.json").read_text(encoding="utf-8"))
-    assert len(entries) == len(list(folder.glob("*.onnx"))) == 11
+    contents = json.loads((folder / "networks.json").read_text(encoding="utf-8"))
+    assert len(contents["networks"]) == len(list(folder.glob("network_*.onnx"))) == 11
+    assert (folder / contents["anchor"]["file"]).exists()
     # A quick turn is enough here; and one network is broken.
     turns = folder / "calibration_turns.py"
     quick = turns.read_text(encoding="utf-8").replace("NUM_ROUNDS = 8", "NUM_ROUNDS = 2")
