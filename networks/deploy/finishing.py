@@ -7,6 +7,7 @@ from torch import fx
 from networks.deploy.apart import keep_apart
 from networks.deploy.factors import factors_to_convolutions
 from networks.deploy.late import gate_late
+from networks.deploy.overwriting import make_new
 from networks.deploy.padding import pad_hidden
 from networks.deploy.points import points_to_products
 from networks.deploy.pools import means_to_convolutions, pools_to_convolutions
@@ -25,7 +26,7 @@ def finish(module: fx.GraphModule, *, blocked: bool) -> fx.GraphModule:
             reorders all numbers before and behind each of these, which takes longer than a few
             more convolutions. Others are quicker with fewer operators.
     """
-    graph = pools_to_convolutions(module)
+    graph = pools_to_convolutions(make_new(module))
     if not blocked:
         return points_to_products(gate_late(graph))
     graph = factors_to_convolutions(pad_hidden(graph, _BLOCK))

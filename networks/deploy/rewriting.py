@@ -12,6 +12,7 @@ from networks.deploy.channels import as_channels
 from networks.deploy.folding import fold
 from networks.deploy.gates import merge_gates
 from networks.deploy.layout import order_channels
+from networks.deploy.overwriting import overwrite
 from networks.deploy.siblings import merge_siblings
 from networks.deploy.slices import merge_slices
 from networks.deploy.sums import nest_sums
@@ -35,7 +36,8 @@ def rewrite(module: nn.Module, size: ImageSize, *, batch: int = 1) -> nn.Module:
 
     Batch norms, constant factors and parallel branches go into convolutions; channel shuffles,
     splits and concatenations into the order of weights; what several branches do side by side is
-    done at once; sums over upsampled tensors are nested. Outputs differ only by rounding, since
+    done at once; sums over upsampled tensors are nested; what nobody reads any more is written
+    over. Outputs differ only by rounding, since
     additions are made in another order. Shapes are fixed, nothing can be trained any more, and
     weights lie in memory channels last, which PyTorch's convolutions on a CPU are fastest with.
 
@@ -54,8 +56,9 @@ def rewrite(module: nn.Module, size: ImageSize, *, batch: int = 1) -> nn.Module:
     graph = capture(module, size, batch=batch)
     for step in STEPS:
         graph = step(graph)
+    graph = _channels_last(overwrite(graph))
     graph.meta[REWRITTEN] = True
-    return _channels_last(graph)
+    return graph
 
 
 def _channels_last(graph: fx.GraphModule) -> fx.GraphModule:

@@ -19,6 +19,7 @@ from networks.deploy.cuts import find_cuts
 from networks.deploy.factors import factors_to_convolutions
 from networks.deploy.finishing import finish
 from networks.deploy.late import gate_late
+from networks.deploy.overwriting import make_new, overwrite
 from networks.deploy.padding import pad_hidden
 from networks.deploy.points import points_to_products
 from networks.deploy.pools import means_to_convolutions
@@ -35,6 +36,7 @@ WHOLE = [
     points_to_products,
     means_to_convolutions,
     merge_slices,
+    overwrite,
 ]
 
 
@@ -193,6 +195,15 @@ FUNCTIONS = {
     "gated maps times themselves": lambda n, x, _y: (gated := x * n.gate(x)) * gated,
     "gated maps times one row": lambda n, x, _y: x * n.gate(x) * x.mean(2, keepdim=True),
     "a gate": lambda n, x, _y: x * n.gate(x),
+    "what is read again": lambda _n, x, _y: F.relu(x) + x,
+    "what is added to itself": lambda _n, x, _y: F.relu(x + x),
+    "what is a view of another": lambda _n, x, _y: (F.relu(x[:, :4]), x + 1),
+    "what was averaged before": lambda _n, x, _y: x * torch.sigmoid(x.mean((2, 3), keepdim=True)),
+    "what is scaled and read": lambda _n, x, y: (torch.add(up := _up(y), x, alpha=2), F.relu(up)),
+    "whole numbers that become others": lambda _n, x, _y: (
+        torch.cat([x.argmax(1, keepdim=True)] * 8, 1) * x
+    ),
+    "what is put out and read": lambda _n, x, _y: (part := F.relu(x) + 1, torch.sigmoid(part)),
     "a sliced gate": lambda n, x, _y: (x[:, :4] * n.gate(x)[:, :4], x[:, 4:] + n.gate(x)[:, 4:]),
 }
 
@@ -274,3 +285,17 @@ def test_cuts_pass_through_what_works_on_each_channel():
     cuts = find_cuts(graph.graph.nodes, 16, 4)
     assert [8] in [cuts[node] for node in cuts if node.target is aten.convolution.default]
     assert not any(find_cuts(graph.graph.nodes, 8, 4).values())
+
+
+def test_only_what_nobody_reads_any_more_is_written_over():
+    def written_over(name):
+        return sum(count for target, count in made_of(name, overwrite).items() if "_." in target)
+
+    assert written_over("what is read again") == 1
+    assert written_over("what is added to itself") == 1
+    assert written_over("what is a view of another") == 0
+    assert written_over("what was averaged before") == 2
+    assert written_over("what is put out and read") == 1
+    assert written_over("whole numbers that become others") == 0
+    graph = as_channels(capture(Layers(FUNCTIONS["a gate"]).double().eval(), SIZE))
+    assert targets(make_new(overwrite(graph))) == targets(graph)
