@@ -20,7 +20,7 @@ from analysis.runtimes import RUNTIMES, Conditions, Observer, Prepared
 from blocks import BranchworkError, ImageSize, Problem
 
 if TYPE_CHECKING:
-    from analysis.calibration_turns import Turn
+    from analysis.calibration_turns import Factors, Turn
 
 _DTYPE = "float32"
 _ANY_SIZE = ImageSize(32, 32)
@@ -33,18 +33,23 @@ class Measured:
     Attributes:
         network: The network.
         turns: How long it took in each, and what the machine's speed was.
-        number: How many times networks had taken turns before (``MachineSpeed.anchors``).
+        batch: The number of the batch that it took turns in.
         kernels: What was executed.
     """
 
     network: DrawnNetwork
     turns: tuple[Turn, ...]
-    number: int
+    batch: int
     kernels: tuple[Executed, ...]
 
-    def sample(self, speed: MachineSpeed) -> CalibrationSample:
-        """Returns what it takes at the machine's best."""
-        time_ms, before_ms, again_ms = speed.times_ms(self.turns, self.number)
+    def sample(self, speed: MachineSpeed, factors: Sequence[Factors]) -> CalibrationSample:
+        """Returns what it takes at the machine's best.
+
+        Args:
+            speed: The machine's speed.
+            factors: Those of every batch (``MachineSpeed.factors``).
+        """
+        time_ms, before_ms, again_ms = speed.times_ms(self.turns, factors[self.batch])
         return CalibrationSample(
             spec=self.network.spec,
             input=self.network.size,
@@ -116,7 +121,8 @@ def calibrate(  # noqa: PLR0913 - its conditions
         if len(measured) < FEWEST_NETWORKS:
             raise
     # Not before all is measured is it known how fast the machine can be.
-    samples = [each.sample(speed) for each in measured]
+    factors = speed.factors()
+    samples = [each.sample(speed, factors) for each in measured]
     return calibration_of(samples, runtime, threads, num_failed)
 
 
@@ -192,10 +198,10 @@ def measure_in_turns(
         partial(_turn_ms, prepared, observer, threads)
         for (_, prepared), observer in zip(ready, observers, strict=True)
     ]
-    number = len(speed.anchors)
+    batch = len(speed.anchors)
     turns = take_turns(runs, partial(_turn_ms, anchor, None, threads), speed, on_round)
     return [
-        Measured(network=network, turns=tuple(taken), number=number, kernels=_executed(observer))
+        Measured(network=network, turns=tuple(taken), batch=batch, kernels=_executed(observer))
         for (network, _), observer, taken in zip(ready, observers, turns, strict=True)
     ]
 

@@ -153,6 +153,9 @@ class Table:
             self.anchor = self.model(self.index["anchor"])
         except ImportError as error:
             sys.exit(f"{error}; pip install {options.runtime}")
+        except Exception as error:  # noqa: BLE001 - runtimes raise anything about models
+            name = self.index["anchor"]["file"]
+            sys.exit(f"{name}, which all others are compared with, cannot be run: {error}")
 
     def model(self, entry: dict[str, Any]) -> Model:
         """Returns a network, ready to run."""
@@ -175,7 +178,9 @@ class Table:
                 sys.stderr.write(f"{entry['file']} cannot be run: {error}\n")
         threads = self.options.threads
         runs = [partial(turn_ms, model, observer, threads) for _, model, observer in ready]
-        number = len(self.speed.anchors)
+        if not ready:
+            return
+        batch = len(self.speed.anchors)
         turns = take_turns(runs, partial(fastest_ms, self.anchor.run, threads), self.speed, tell)
         for (entry, _, observer), taken in zip(ready, turns):  # noqa: B905 - old Pythons
             sample = {
@@ -183,14 +188,15 @@ class Table:
                 "input": entry["input"],
                 "kernels": [[kernel[key] for key in KEYS] for kernel in observer.kernels()],
             }
-            self.measured.append((sample, taken, number))
+            self.measured.append((sample, taken, batch))
 
     def write(self) -> None:
         """Writes what was measured."""
         samples = []
-        for sample, taken, number in self.measured:
-            # Not before all is measured is it known how fast the machine can be.
-            time_ms, before_ms, again_ms = self.speed.times_ms(taken, number)
+        # Not before all is measured is it known how fast the machine can be.
+        factors = self.speed.factors()
+        for sample, taken, batch in self.measured:
+            time_ms, before_ms, again_ms = self.speed.times_ms(taken, factors[batch])
             times = {"time_ms": time_ms, "before_ms": before_ms, "again_ms": again_ms}
             samples.append({**sample, **times})
         table = {

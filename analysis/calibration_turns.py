@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     Turn = tuple[float, float]
     """What a network took in milliseconds, and the reference around it in seconds."""
+    Factors = tuple[float, float, float]
+    """Something from all turns, from every other, and from those between them."""
 
 NUM_ROUNDS = 8
 TURN_S = 0.05
@@ -25,6 +27,8 @@ AT_ONCE = 16
 REFERENCE_SIDE, REFERENCE_PRODUCTS, REFERENCE_RUNS = 64, 60, 3
 STEADY, MOST_TRIES = 1.06, 3
 BEST_SHARE = 0.1
+PARTS = (slice(None), slice(None, None, 2), slice(1, None, 2))
+"""All turns, and two halves: neighbouring turns go to different ones."""
 SHARE = 0.75
 """Networks take so much of the reference's slowing, as a power; found by letting both take turns.
 """
@@ -42,7 +46,7 @@ class MachineSpeed:
 
     Attributes:
         seen_s: How long the products took so far.
-        anchors: The anchor's turns, each time that networks took turns.
+        anchors: The anchor's turns, batch by batch of networks that took turns with it.
     """
 
     def __init__(self) -> None:
@@ -82,27 +86,39 @@ class MachineSpeed:
             before_s = after_s
         return time_ms, reference_s
 
-    def times_ms(self, turns: Sequence[Turn], number: int) -> tuple[float, float, float]:
-        """Returns what a network takes at the machine's best, and two measurements of it.
+    def factors(self) -> list[Factors]:
+        """Returns, for each batch, by what its networks' times count: as if the anchor were quick.
 
-        From all turns, from every other, and from those between them.
+        From all turns, from every other, and from those between them. As a power of its slowing,
+        1 predicted networks of other batches better than 0 or 1.5.
+        """
+        if not self.anchors:
+            return []
+        columns = []
+        for part in PARTS:
+            times_ms = [self.time_ms(anchor[part]) for anchor in self.anchors]
+            best_ms = float(np.quantile(times_ms, BEST_SHARE))
+            columns.append([best_ms / time_ms for time_ms in times_ms])
+        return list(zip(*columns))  # noqa: B905 - old Pythons
+
+    def times_ms(self, turns: Sequence[Turn], factors: Factors) -> Factors:
+        """Returns what a network takes at the machine's best, and two measurements of it.
 
         Args:
             turns: The network's turns.
-            number: The place of the anchor's turns, which it took its own with, in ``anchors``.
+            factors: Those of its batch.
         """
-        anchors_ms = [self.time_ms(each) for each in self.anchors]
-        factor = float(np.quantile(anchors_ms, BEST_SHARE)) / anchors_ms[number]
-        # Neighbouring turns go to different halves.
-        whole, even, odd = (self.time_ms(each) for each in (turns, turns[::2], turns[1::2]))
-        return whole * factor, even * factor, odd * factor
+        whole, even, odd = (
+            self.time_ms(turns[part]) * factor
+            for part, factor in zip(PARTS, factors)  # noqa: B905 - old Pythons
+        )
+        return whole, even, odd
 
     def time_ms(self, turns: Sequence[Turn]) -> float:
         """Returns what a network takes while products are quick: the middle of the quieter half."""
         quieter = sorted(turns, key=lambda turn: turn[1])[: (len(turns) + 1) // 2]
-        at_best_ms = [
-            time_ms * (self.best_s / reference_s) ** SHARE for time_ms, reference_s in quieter
-        ]
+        best_s = self.best_s
+        at_best_ms = [time_ms * (best_s / reference_s) ** SHARE for time_ms, reference_s in quieter]
         middle_ms: float = statistics.median(at_best_ms)
         return middle_ms
 

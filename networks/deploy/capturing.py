@@ -19,6 +19,9 @@ ADDRESS = "address"
 SHAPE = "shape"
 """Key of a node's ``meta``: the sides of the tensor that it makes; several for several tensors."""
 
+DTYPE = "dtype"
+"""Key of the image's ``meta``: the type of its numbers."""
+
 
 class CaptureError(BranchworkError):
     """A module does not compute the same operations for every image of one size."""
@@ -74,7 +77,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
 
     def place_image(self, image: Tensor) -> None:
         """Makes the image the graph's input."""
-        self._remember(self._graph.placeholder("image"), image)
+        placed = self._graph.placeholder("image")
+        placed.meta[DTYPE] = image.dtype
+        self._remember(placed, image)
 
     def finish(self, outputs: Any) -> fx.GraphModule:  # noqa: ANN401 - whatever is put out
         """Returns the graph, which puts out what the module did."""
@@ -91,7 +96,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
     ) -> Any:  # noqa: ANN401
         """Runs one operator and notes it if it depends on the image."""
         named = kwargs or {}
-        depends = any(id(leaf) in self._nodes for leaf in tree_leaves((args, named)))
+        depends = any(map(self._is_computed, tree_leaves((args, named))))
         if depends and func is torch.ops.aten._local_scalar_dense.default:  # noqa: SLF001
             raise CaptureError(
                 Problem(
@@ -114,6 +119,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
         if depends:
             self._note(func, args, named, result)
         return result
+
+    def _is_computed(self, value: object) -> bool:
+        """Tells whether a value depends on the image; constants have nodes as well."""
+        node = self._nodes.get(id(value))
+        return node is not None and node.op != "get_attr"
 
     def _note(
         self,

@@ -14,6 +14,7 @@ from networks.deploy.capturing import ADDRESS, SHAPE, capture
 from networks.deploy.channels import as_channels
 from networks.deploy.finishing import finish
 from networks.deploy.onnx_names import PROPERTIES
+from networks.deploy.overwriting import make_new
 from networks.deploy.rewriting import REWRITTEN
 from networks.spec import NetworkSpec
 
@@ -64,7 +65,7 @@ def to_onnx(  # noqa: PLR0913 - what a file says of itself
     if spec is not None:
         properties |= {"spec": canonical_json(spec), "spec_id": spec_id(spec)}
     captured = _captured(module, size, batch)
-    graph = as_channels(captured)
+    graph = as_channels(make_new(captured))
     if captured.meta.get(REWRITTEN):
         graph = finish(graph, blocked=blocked)
     return translate(

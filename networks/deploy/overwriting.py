@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx
 
 from networks.deploy.building import Rebuilding, aten, shape_of
+from networks.deploy.capturing import DTYPE
 
 _OVERWRITING: dict[Any, Any] = {
     aten.relu.default: aten.relu_.default,
@@ -28,7 +29,11 @@ _FRESH = frozenset(
         *_OVERWRITING,
     }
 )
-"""Operators that make a tensor of their own, which shares no memory with any that they read."""
+"""Operators that make a tensor of their own.
+
+What others make may lie in the memory of what they read, as slices and views do: who writes over
+one writes over both.
+"""
 _IS_TURNED = "is_turned"
 """Key of a node's ``meta``: whether its operands changed places, which some runtimes care about."""
 
@@ -46,7 +51,7 @@ def overwrite(module: fx.GraphModule) -> fx.GraphModule:
     rebuilding = Rebuilding(module)
     build = rebuilding.copied()
     places = {node: place for place, node in enumerate(module.graph.nodes)}
-    types = _Types(module, rebuilding.any_constant.dtype)
+    types = _Types(module)
     for node in places:
         over = _last_read(node, places) if node.target in _OVERWRITING else None
         if over is None or types.of(over) != types.of(node):
@@ -91,22 +96,22 @@ def _last_read(node: fx.Node, places: dict[fx.Node, int]) -> fx.Node | None:
 
 
 class _Types(fx.Interpreter):
-    """Finds the type of the numbers in every tensor of a graph, without computing them."""
+    """Finds the types of numbers in every tensor of a graph, in a pass over an empty image."""
 
-    def __init__(self, module: fx.GraphModule, dtype: torch.dtype) -> None:
+    def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         (image,) = (node for node in module.graph.nodes if node.op == "placeholder")
         self._dtypes: dict[str, torch.dtype] = {}
-        self.run(torch.empty(shape_of(image), dtype=dtype, device="meta"))
+        with torch.no_grad():
+            self.run(torch.zeros(shape_of(image), dtype=image.meta[DTYPE]))
 
     def of(self, node: fx.Node) -> torch.dtype | None:
         """Returns the type of a node's numbers; None where it makes several tensors."""
         return self._dtypes.get(node.name)
 
     def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401 - as PyTorch declares it
-        """Runs one node on tensors without numbers."""
+        """Runs one node."""
         found = super().run_node(n)
         if isinstance(found, Tensor):
-            found = found.to("meta")
             self._dtypes[n.name] = found.dtype
         return found

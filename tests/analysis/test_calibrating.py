@@ -39,9 +39,8 @@ class MadeSpeed(MachineSpeed):
 
 def test_a_turn_counts_as_at_the_machines_best():
     speed = MadeSpeed([1.0, 1.0, 2.0, 2.02])
-    speed.anchors.append([(1.0, 1.0)])
     turns = [speed.turn(lambda: 3.0), speed.turn(lambda: 3.0 * 2**0.75)]
-    time_ms, before_ms, again_ms = speed.times_ms(turns, 0)
+    time_ms, before_ms, again_ms = speed.times_ms(turns, (1.0, 1.0, 1.0))
     assert before_ms == 3.0
     assert again_ms == pytest.approx(3.0, rel=0.01)
     assert time_ms == pytest.approx(3.0, rel=0.01)
@@ -58,17 +57,26 @@ def test_turns_at_quiet_moments_count():
 def test_networks_count_as_where_the_anchor_was_quick():
     """Ten times three networks took turns; four times the memory was slow and products were not."""
     speed, found = MadeSpeed([1.0] * 1000), []
-    for number in range(10):
-        slow = 1.2 if number in (0, 3, 4, 8) else 1.0
+    for batch in range(10):
+        slow = 1.2 if batch in (0, 3, 4, 8) else 1.0
         runs = [lambda ms=ms * slow: ms for ms in (2.0, 3.0, 4.0)]
         turns = take_turns(runs, lambda slow=slow: 10.0 * slow, speed)
         assert [[time_ms for time_ms, _ in taken] for taken in turns] == [
             [ms * slow] * 8 for ms in (2.0, 3.0, 4.0)
         ]
-        found.append((turns, number))
-    for turns, number in found:
+        found.append((turns, batch))
+    for (turns, batch), factors in zip(found, speed.factors(), strict=True):
+        assert factors == pytest.approx((1 / 1.2 if batch in (0, 3, 4, 8) else 1.0,) * 3)
         for taken, ms in zip(turns, (2.0, 3.0, 4.0), strict=True):
-            assert speed.times_ms(taken, number) == pytest.approx((ms, ms, ms))
+            assert speed.times_ms(taken, factors) == pytest.approx((ms, ms, ms))
+
+
+def test_the_anchors_own_noise_is_in_what_a_second_measurement_says():
+    speed = MadeSpeed([1.0])
+    speed.reference_s()
+    speed.anchors += [[(10.0, 1.0)] * 8, [(10.0, 1.0), (12.0, 1.0)] * 4]
+    _, (_, even, odd) = speed.factors()
+    assert (even, odd) == (1.0, pytest.approx(10.2 / 12))
 
 
 def test_single_moments_at_which_the_machine_is_quicker_count_for_nothing():
@@ -93,7 +101,7 @@ def test_networks_are_measured_whole_and_by_kernel():
     speed = MachineSpeed()
     prepared = prepare_drawn(drawn, "eager", 1)
     (measured,) = measure_in_turns([(drawn, prepared)], prepared, threads=1, speed=speed)
-    sample = measured.sample(speed)
+    sample = measured.sample(speed, speed.factors())
     assert 0 < sample.time_ms < 10_000
     assert len(measured.turns) == 8
     assert sum(kernel.time_ms for kernel in sample.kernels) > 0.2 * sample.time_ms
@@ -109,9 +117,9 @@ def test_ctrl_c_keeps_what_was_measured_if_it_is_enough(monkeypatch, num_whole, 
         if next(turns) == num_whole:
             raise KeyboardInterrupt
         turn = (1.0, speed.best_s)
-        speed.anchors.append([turn])
+        speed.anchors.append([turn, turn])
         return [
-            Measured(network=drawn, turns=(turn, turn), number=0, kernels=()) for drawn, _ in ready
+            Measured(network=drawn, turns=(turn, turn), batch=0, kernels=()) for drawn, _ in ready
         ]
 
     monkeypatch.setattr(calibrating, "FEWEST_NETWORKS", 2 * calibrating.AT_ONCE)
@@ -131,9 +139,9 @@ def test_the_last_networks_are_as_many_as_there_is_time_for(monkeypatch):
         sizes.append(len(ready))
         now_s[0] += 2.5 * len(ready)
         turn = (1.0, speed.best_s)
-        speed.anchors.append([turn])
+        speed.anchors.append([turn, turn])
         return [
-            Measured(network=drawn, turns=(turn, turn), number=0, kernels=()) for drawn, _ in ready
+            Measured(network=drawn, turns=(turn, turn), batch=0, kernels=()) for drawn, _ in ready
         ]
 
     monkeypatch.setattr(calibrating, "time", SimpleNamespace(monotonic=lambda: now_s[0]))

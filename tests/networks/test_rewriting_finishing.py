@@ -297,5 +297,26 @@ def test_only_what_nobody_reads_any_more_is_written_over():
     assert written_over("what was averaged before") == 2
     assert written_over("what is put out and read") == 1
     assert written_over("whole numbers that become others") == 0
-    graph = as_channels(capture(Layers(FUNCTIONS["a gate"]).double().eval(), SIZE))
-    assert targets(make_new(overwrite(graph))) == targets(graph)
+
+
+def test_what_was_written_over_is_made_anew_with_operands_where_they_were():
+    module = Layers(lambda n, x, y: (F.relu(up := _up(y)) + x, n.gate(x) * x, up)).double().eval()
+    graph = as_channels(capture(module, SIZE))
+    before = [(node.target, str(node.args)) for node in graph.graph.nodes]
+    over = overwrite(graph)
+    assert [(node.target, str(node.args)) for node in graph.graph.nodes] == before
+    assert [str(node.args) for node in over.graph.nodes] != [args for _, args in before]
+    assert [(node.target, str(node.args)) for node in make_new(over).graph.nodes] == before
+
+
+def test_a_network_that_writes_over_puts_out_the_same_twice():
+    size = ImageSize(32, 32)
+    made = rewrite(shortened("lite_hrnet_18", 5).build().eval(), size)
+    image = torch.randn(1, 3, 32, 32)
+    kept = image.clone()
+    constants = [each.clone() for each in made.buffers()]
+    with torch.no_grad():
+        first = made(image).clone()
+        assert torch.equal(made(image), first)
+    assert torch.equal(image, kept)
+    assert all(map(torch.equal, made.buffers(), constants))

@@ -106,6 +106,8 @@ TRAPS = {
     "a concatenation of images": lambda _n, _i, x: torch.cat([x, F.relu(x)]),
     "a concatenation of rows": lambda _n, _i, x: torch.cat([x, F.relu(x)], 2)[:, SHUFFLE],
     "an order from the image": lambda _n, _i, x: x[:, x.mean((0, 2, 3)).argsort()] * 2,
+    "channels by a mask": lambda _n, _i, x: F.relu(x[:, torch.arange(8) % 3 == 0]) + 1,
+    "other numbers": lambda _n, _i, x: F.relu(x.to("cpu", torch.float32)) * 2 + x,
     "five dimensions": lambda _n, _i, x: (
         x.view(1, 2, 4, 8, 8) * torch.ones(1, 2, 4, 1, 1, dtype=x.dtype) * x.mean()
     ),
@@ -125,6 +127,17 @@ def test_outputs_stay(name):
 
 def _several(value):
     return value if isinstance(value, tuple) else (value,)
+
+
+def test_numbers_keep_their_type_where_constants_have_another():
+    torch.manual_seed(1)
+    grid = torch.randn(1, 3, 8, 8).double()
+    module = Trap(lambda n, i, x: (i * grid).mean() * n.other(i) + F.relu(x) * grid[:, :1]).eval()
+    image = torch.randn(1, 3, 8, 8)
+    with torch.no_grad():
+        expected, made = module(image), rewrite(module, SIZE)(image)
+    assert expected.dtype == made.dtype == torch.float64
+    assert torch.allclose(expected, made, atol=1e-5)
 
 
 @pytest.mark.parametrize(
