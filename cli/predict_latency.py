@@ -37,6 +37,7 @@ def predict_latency(
     """Predict how long networks take, from a calibration, without running them.
 
     Networks are taken as they are written, not rewritten for deployment; batch 1, float32.
+    What is predicted is a fast pass on a quiet machine, the min_ms of 'branchwork latency'.
 
     Example:
 
