@@ -60,7 +60,10 @@ def test_the_official_numbers_of_the_reference(shared_file, below):
 def test_the_official_script_agrees(tmp_path):
     """Runs where cityscapesscripts is installed; it needs packages that Branchwork does not."""
     os.environ.setdefault("CITYSCAPES_RESULTS", str(tmp_path))
-    official = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
+    official = pytest.importorskip(
+        "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling",
+        reason="the official Cityscapes evaluator (package cityscapesscripts) is not installed",
+    )
     for seed in range(20):
         confusion = _drawn(seed, 3, CITYSCAPES_LABELS)
         report = _results(confusion, CITYSCAPES_LABELS).report()
