@@ -176,10 +176,10 @@ class Table:
                 # The others may run; how many do not is said here and written down.
                 self.num_failed += 1
                 sys.stderr.write(f"{entry['file']} cannot be run: {error}\n")
-        threads = self.options.threads
-        runs = [partial(turn_ms, model, observer, threads) for _, model, observer in ready]
         if not ready:
             return
+        threads = self.options.threads
+        runs = [partial(turn_ms, model, observer, threads) for _, model, observer in ready]
         batch = len(self.speed.anchors)
         turns = take_turns(runs, partial(fastest_ms, self.anchor.run, threads), self.speed, tell)
         for (entry, _, observer), taken in zip(ready, turns):  # noqa: B905 - old Pythons
@@ -231,8 +231,9 @@ def main() -> None:
             sys.stdout.flush()
     except KeyboardInterrupt:
         sys.stdout.write("interrupted\n")
-    if table.measured:
-        table.write()
+    if not table.measured:
+        sys.exit(f"no network was measured, so {options.out} was not written")
+    table.write()
 
 
 if __name__ == "__main__":

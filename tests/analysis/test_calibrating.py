@@ -196,6 +196,34 @@ def test_a_folder_is_measured_by_its_own_script_and_its_table_comes_back(tmp_pat
         assert found.predict(sample.spec, sample.input).time_ms > 0
 
 
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("anchor.onnx", "anchor.onnx, which all others are compared with, cannot be run"),
+        ("network_*.onnx", "no network was measured, so table.json was not written"),
+    ],
+)
+def test_a_device_that_can_run_nothing_says_so(tmp_path, monkeypatch, broken, told):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(calibration_devices, "draw_networks", small_networks)
+    monkeypatch.setattr(calibration_devices, "ANCHOR", next(small_networks(5)))
+    folder = tmp_path / "device"
+    export_calibration(folder, num_networks=2, seed=2)
+    for path in folder.glob(broken):
+        path.write_bytes(b"no model")
+    done = subprocess.run(
+        [sys.executable, "-E", "-s", COPIED_SCRIPT],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "table.json").exists()
+
+
 def test_a_folder_with_files_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(BranchworkError, match="a folder with files in it"):
