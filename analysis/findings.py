@@ -186,7 +186,7 @@ def _fastest(best: Record, equals: Sequence[Record], scored: dict[str, Score]) -
 def _disturbed(records: Sequence[Record], conditions: LatencyConditions) -> str:
     found = [latency_under(record, conditions) for record in records]
     count = sum(each is not None and each.verdict != "quiet" for each in found)
-    return f"; {count} of these measurements were disturbed" if count else ""
+    return f"; disturbed measurements: {count}" if count else ""
 
 
 def _timed(

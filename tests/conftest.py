@@ -27,6 +27,8 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
+_WHERE = "data that is not ours to ship lies in the folder BRANCHWORK_SHARED (default ../shared)"
+
 
 @pytest.fixture(scope="session")
 def root() -> Path:
@@ -41,7 +43,7 @@ def shared_file() -> Callable[[str], Path]:
     def find(name: str) -> Path:
         path = _shared_folder() / name
         if not path.exists():
-            pytest.skip(f"{name} is missing in the folder that BRANCHWORK_SHARED names")
+            pytest.skip(f"no {name}: {_WHERE}")
         return path
 
     return find
@@ -52,7 +54,7 @@ def shared() -> Path:
     """The folder ``../shared``, or the one that BRANCHWORK_SHARED names; skips where absent."""
     folder = _shared_folder()
     if not folder.is_dir():
-        pytest.skip("the folder that BRANCHWORK_SHARED names (default ../shared) is missing")
+        pytest.skip(f"no {folder.name}: {_WHERE}")
     return folder
 
 

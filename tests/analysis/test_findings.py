@@ -74,7 +74,7 @@ def test_the_fastest_is_named_with_its_conditions_and_disturbances():
     assert findings([BEST, fast])[4] == (
         "The fastest of these is trial 1: naive_lite_hrnet_18 [1b2c] with AP 0.550 (0.450 to "
         "0.650): a median of 2.0 ms where the best takes 3.0 ms (eager, 1 thread, batch 1, "
-        "float32, on A CPU; 1 of these measurements were disturbed)."
+        "float32, on A CPU; disturbed measurements: 1)."
     )
     slow = replace(RIVAL, latencies=(latency(4.0),))
     assert findings([BEST, slow])[4] == (
