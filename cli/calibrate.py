@@ -105,16 +105,23 @@ def check_runtime(name: str) -> None:
 def _measured(runtime: str, threads: int, minutes: float, seed: int) -> Calibration:
     check_runtime(runtime)
     from analysis.calibrating import calibrate as measure
+    from analysis.calibrations import FEWEST_NETWORKS
     from cli.progress import progress
 
     with progress(minutes, "calibrating, minute") as reporter:
-        return measure(
-            runtime,
-            threads=threads,
-            minutes=minutes,
-            seed=seed,
-            on_progress=lambda done, text: reporter.update(done * minutes, text),
-        )
+        try:
+            return measure(
+                runtime,
+                threads=threads,
+                minutes=minutes,
+                seed=seed,
+                on_progress=lambda done, text: reporter.update(done * minutes, text),
+            )
+        except KeyboardInterrupt:
+            reporter.note(
+                f"stopped before {FEWEST_NETWORKS} networks were measured; nothing is written"
+            )
+            raise
 
 
 def _export(folder: Path, num_networks: int, seed: int, *, as_json: bool) -> None:

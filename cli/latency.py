@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from cli.networks import NamedNetwork
 
 _ERROR = 2
-_INTERRUPTED = 130
 
 
 def latency(
@@ -113,8 +112,8 @@ def _exit(measurements: Measurements, *, is_incomplete: bool, is_strict: bool) -
     from cli.output import say
 
     if measurements.is_interrupted:
-        say("interrupted: what was measured by then is printed")
-        raise typer.Exit(_INTERRUPTED)
+        say("stopped; what was measured by then is printed")
+        raise KeyboardInterrupt
     disturbed = [each for each in measurements.measured if each.latency.verdict != "quiet"]
     is_wrong = any(not each.is_right for each in disturbed)
     if is_strict:

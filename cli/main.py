@@ -84,9 +84,11 @@ def main() -> None:
     """Runs the command; a user's mistake is a line on standard error and exit code 2."""
     try:
         app()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)  # noqa: T201 - the command's own output
-        sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        # Typer makes this of Ctrl-C, and says nothing.
+        if ended.code == INTERRUPTED:
+            print("interrupted", file=sys.stderr)  # noqa: T201 - the command's own output
+        raise
     except ValueError as error:
         from blocks import BranchworkError
 

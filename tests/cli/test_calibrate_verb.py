@@ -26,6 +26,18 @@ def test_calibrating_writes_a_file_and_says_its_errors(command, runs, monkeypatc
     assert "Kendall's tau" in command("calibrate").out
 
 
+def test_ctrl_c_before_enough_is_measured_is_told(command, runs, monkeypatch):
+    def stopped(*_arguments, **_others):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibrating, "calibrate", stopped)
+    result = command("calibrate", "--runs", str(runs / "other"))
+    assert result.code == 130
+    assert "stopped before 10 networks were measured; nothing is written" in result.err
+    assert result.err.endswith("interrupted\n")
+    assert not (runs / "other").exists()
+
+
 def test_a_table_is_taken_in_and_predicts(command, tmp_path):
     made = made_calibration(count=12)
     table = tmp_path / "table.json"

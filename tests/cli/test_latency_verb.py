@@ -109,7 +109,8 @@ def test_ctrl_c_prints_what_there_is(command, monkeypatch):
     assert row["network"].startswith("lite_hrnet_18")
     assert "only 2 of at least 4 passes" in row["verdict"]
     assert row["ratio"] is None
-    assert "interrupted: what was measured by then is printed" in result.err
+    assert "stopped; what was measured by then is printed" in result.err
+    assert result.err.endswith("interrupted\n")
 
 
 def test_strict_fails_on_what_was_disturbed(command, monkeypatch):
