@@ -71,7 +71,9 @@ class Builder:
     def _stand_in(self, node: fx.Node) -> Any:  # noqa: ANN401 - a tensor or several
         """Returns tensors of a node's shape that have no values."""
         if node.op == "get_attr":
-            return self.value(node).to("meta")
+            value = self.value(node).to("meta")
+            # Of one type with all others, whichever the network's is.
+            return value.float() if value.is_floating_point() else value
         shape = node.meta[SHAPE]
         if shape and isinstance(shape[0], tuple):
             return [torch.empty(each, device="meta") for each in shape]

@@ -6,11 +6,15 @@ from torch import fx
 
 from networks.deploy.apart import keep_apart
 from networks.deploy.factors import factors_to_convolutions
+from networks.deploy.heads import heads_to_products
 from networks.deploy.late import gate_late
 from networks.deploy.overwriting import make_new
 from networks.deploy.padding import pad_hidden
+from networks.deploy.pairs import part_pairs
+from networks.deploy.picks import picks_to_convolutions
 from networks.deploy.points import points_to_products
 from networks.deploy.pools import means_to_convolutions, pools_to_convolutions
+from networks.deploy.rows import multiply_rows
 
 _BLOCK = 16
 """Channels that a runtime keeps side by side at most: 64 bytes of float32."""
@@ -28,6 +32,7 @@ def finish(module: fx.GraphModule, *, blocked: bool) -> fx.GraphModule:
     """
     graph = pools_to_convolutions(make_new(module))
     if not blocked:
-        return points_to_products(gate_late(graph))
+        graph = multiply_rows(gate_late(picks_to_convolutions(graph)))
+        return points_to_products(heads_to_products(part_pairs(graph)))
     graph = factors_to_convolutions(pad_hidden(graph, _BLOCK))
     return means_to_convolutions(keep_apart(graph, _BLOCK), _BLOCK)

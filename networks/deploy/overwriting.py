@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor, fx
+from torch import fx
 
 from networks.deploy.building import Rebuilding, aten, shape_of
-from networks.deploy.capturing import DTYPE
+from networks.deploy.number_types import NumberTypes
 
 _OVERWRITING: dict[Any, Any] = {
     aten.relu.default: aten.relu_.default,
@@ -51,7 +50,7 @@ def overwrite(module: fx.GraphModule) -> fx.GraphModule:
     rebuilding = Rebuilding(module)
     build = rebuilding.copied()
     places = {node: place for place, node in enumerate(module.graph.nodes)}
-    types = _Types(module)
+    types = NumberTypes(module)
     for node in places:
         over = _last_read(node, places) if node.target in _OVERWRITING else None
         if over is None or types.of(over) != types.of(node):
@@ -93,25 +92,3 @@ def _last_read(node: fx.Node, places: dict[fx.Node, int]) -> fx.Node | None:
         if is_read_before and all(each.target in _FRESH for each in (operand, *others)):
             return operand
     return None
-
-
-class _Types(fx.Interpreter):
-    """Finds the types of numbers in every tensor of a graph, in a pass over an empty image."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        (image,) = (node for node in module.graph.nodes if node.op == "placeholder")
-        self._dtypes: dict[str, torch.dtype] = {}
-        with torch.no_grad():
-            self.run(torch.zeros(shape_of(image), dtype=image.meta[DTYPE]))
-
-    def of(self, node: fx.Node) -> torch.dtype | None:
-        """Returns the type of a node's numbers; None where it makes several tensors."""
-        return self._dtypes.get(node.name)
-
-    def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401 - as PyTorch declares it
-        """Runs one node."""
-        found = super().run_node(n)
-        if isinstance(found, Tensor):
-            self._dtypes[n.name] = found.dtype
-        return found

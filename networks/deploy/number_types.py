@@ -1,0 +1,37 @@
+"""Finds the types of numbers in a graph's tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from networks.deploy.building import shape_of
+from networks.deploy.capturing import DTYPE
+
+
+class NumberTypes(fx.Interpreter):
+    """Finds the types of numbers in every tensor of a graph, in a pass over an empty image.
+
+    Args:
+        module: A captured graph.
+    """
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        (image,) = (node for node in module.graph.nodes if node.op == "placeholder")
+        self._dtypes: dict[str, torch.dtype] = {}
+        with torch.no_grad():
+            self.run(torch.zeros(shape_of(image), dtype=image.meta[DTYPE]))
+
+    def of(self, node: fx.Node) -> torch.dtype | None:
+        """Returns the type of a node's numbers; None where it makes several tensors."""
+        return self._dtypes.get(node.name)
+
+    def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401 - as PyTorch declares it
+        """Runs one node."""
+        found = super().run_node(n)
+        if isinstance(found, Tensor):
+            self._dtypes[n.name] = found.dtype
+        return found
