@@ -16,15 +16,21 @@ from networks.deploy.finishing import finish
 from networks.deploy.heads import heads_to_products
 from networks.deploy.late import gate_late
 from networks.deploy.pairs import part_pairs
-from networks.deploy.picks import picks_to_convolutions
+from networks.deploy.picks import convolutions_to_picks, picks_to_convolutions
 from networks.deploy.rows import multiply_rows
 
 SIZE = ImageSize(8, 16)
+
+
+def pick(graph):
+    return picks_to_convolutions(graph, 64)
+
+
 STEPS = [
     multiply_rows,
     part_pairs,
     heads_to_products,
-    picks_to_convolutions,
+    pick,
     lambda graph: finish(graph, blocked=False),
 ]
 aten = torch.ops.aten
@@ -242,24 +248,67 @@ def test_lite_hrnet_upsamples_in_fusions_alone():
     assert len(places) > len(weighted)
 
 
+PICKED = torch.tensor([3, 0, 0, 2])
+
+
 def test_channels_are_picked_by_a_convolution():
-    order = torch.tensor([3, 0, 0, 2])
-    module, graph = captured(lambda _n, x, _y: F.relu(x).index_select(1, order))
-    made = picks_to_convolutions(graph)
+    module, graph = captured(lambda _n, x, _y: F.relu(x).index_select(1, PICKED))
+    made = pick(graph)
     check(module, made)
     assert count(made, aten.index_select.default) == 0
     assert count(made, CONVOLUTION) == count(graph, CONVOLUTION) + 1
-    _, graph = captured(lambda _n, x, _y: F.relu(x).index_select(2, order))
-    assert str(picks_to_convolutions(graph).graph) == str(graph.graph)
+    assert str(picks_to_convolutions(graph, 3).graph) == str(graph.graph)
+    _, graph = captured(lambda _n, x, _y: F.relu(x).index_select(2, PICKED))
+    assert str(pick(graph).graph) == str(graph.graph)
 
 
-def test_a_network_of_shuffles_picks_nothing():
+def test_whole_numbers_are_picked_as_they_are():
+    module, graph = captured(lambda _n, x, _y: x.argsort(1).index_select(1, PICKED) * x)
+    check(module, pick(graph))
+    assert count(pick(graph), aten.index_select.default) == 1
+
+
+def test_convolutions_that_pick_can_be_undone():
+    module, graph = captured(lambda _n, x, _y: F.relu(x).index_select(1, PICKED))
+    made = convolutions_to_picks(pick(graph))
+    check(module, made)
+    targets = [node.target for node in graph.graph.nodes if node.op == "call_function"]
+    assert [node.target for node in made.graph.nodes if node.op == "call_function"] == targets
+    indices = [each for name, each in made.named_buffers() if name.endswith("index")]
+    assert torch.equal(indices[0], PICKED)
+
+
+@pytest.mark.parametrize(
+    ("row", "bias"), [((0.0, 1, 1, 0), 0), ((0.0, 2, 0, 0), 0), ((1.0, 0, 0, 0), 1)]
+)
+def test_other_convolutions_pick_nothing(row, bias):
+    _, graph = captured(lambda n, x, _y: F.relu(n.last(x)))
+    with torch.no_grad():
+        weight, shift = (
+            each for name, each in graph.named_buffers() if name in ("last.weight", "last.bias")
+        )
+        weight.zero_()
+        weight[:, 0] = 1
+        shift.zero_()
+        assert count(convolutions_to_picks(graph), aten.index_select.default) == 1
+        weight[2] = torch.tensor(row)[:, None, None]
+        shift[1] = bias
+    assert count(convolutions_to_picks(graph), aten.index_select.default) == 0
+
+
+def picked_from(graph):
+    picks = [node for node in graph.graph.nodes if node.target is aten.index_select.default]
+    return [node.args[0].meta["shape"][1] for node in picks]
+
+
+def test_a_network_of_shuffles_picks_by_convolutions():
     size = ImageSize(64, 64)
     module = PRESETS["naive_lite_hrnet_18"].make(5).build().double().eval()
     rewritten = rewrite(module, size)
-    assert count(rewritten, aten.index_select.default) > 0
     made = finish(rewritten, blocked=False)
-    assert count(made, aten.index_select.default) == 0
+    assert min(picked_from(finish(rewritten, blocked=True))) <= 64
+    assert min(picked_from(rewritten), default=257) > 256
+    assert min(picked_from(made)) > 64
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(4)).double()
     with torch.no_grad():
         expected, got = module(image), made(image)
