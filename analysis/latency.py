@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from analysis.handover import handover_slowdown
+from analysis.other_load import usable_cores
 from analysis.output_check import Difference, compare_outputs
 from analysis.runtimes import RUNTIMES, Conditions, Prepared
 from analysis.runtimes.node_names import longest_beginning
@@ -257,9 +260,15 @@ class _Bench:
         """Lets all subjects take their turns; yields the part that is done."""
         total = len(self._entries) * self._effort.num_rounds
         things = [entry.prepared for entry in self._entries]
-        for count, turn in enumerate(take_turns(things, self._effort), start=1):
+        for count, turn in enumerate(take_turns(things, self._effort, self._probe()), start=1):
             self._turns.setdefault(turn.index, []).append(turn)
             yield count / total
+
+    def _probe(self) -> Callable[[], float] | None:
+        """Returns what tells whether the cores share a cache, if anything uses all of them."""
+        num_cores = len(usable_cores())
+        threads = {entry.subject.conditions.threads for entry in self._entries}
+        return partial(handover_slowdown, num_cores) if num_cores in threads - {1} else None
 
     def observe(self) -> None:
         """Asks every runtime what it executed, now that nothing is timed any more."""

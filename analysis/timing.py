@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -82,6 +82,7 @@ class Turn:
         times_ms: How long each run took.
         elapsed_s: Seconds of the whole turn.
         busy_cores: Cores' worth of time that other processes used meanwhile.
+        probed: What was probed right before, None if nothing was.
     """
 
     index: int
@@ -89,6 +90,7 @@ class Turn:
     times_ms: tuple[float, ...]
     elapsed_s: float
     busy_cores: float
+    probed: float | None = None
 
     @property
     def p50_ms(self) -> float:
@@ -132,8 +134,15 @@ def warm(thing: Runnable, max_warm_s: float) -> bool:
             before = now
 
 
-def take_turns(things: Sequence[Runnable], effort: Effort) -> Iterator[Turn]:
+def take_turns(
+    things: Sequence[Runnable], effort: Effort, probe: Callable[[], float] | None = None
+) -> Iterator[Turn]:
     """Times things in turns; each round goes through them the other way round.
+
+    Args:
+        things: What is timed.
+        effort: How long.
+        probe: Measures before every turn what the machine is like, or None.
 
     Yields:
         Every turn as it ends, so that whoever is interrupted keeps what there is.
@@ -142,7 +151,11 @@ def take_turns(things: Sequence[Runnable], effort: Effort) -> Iterator[Turn]:
     for number in range(effort.num_rounds):
         for index, thing in forward[:: -1 if number % 2 else 1]:
             time.sleep(_PAUSE_S)
-            yield _turn(index, number, thing, effort)
+            probed = None
+            if probe is not None:
+                probed = probe()
+                time.sleep(_PAUSE_S)
+            yield replace(_turn(index, number, thing, effort), probed=probed)
 
 
 def ratio(turns: Sequence[Turn], base: Sequence[Turn]) -> Ratio | None:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from analysis.handover import SLOW_HANDOVER
 from analysis.other_load import usable_cores
 from analysis.timing import Effort, Turn
 
@@ -57,6 +58,9 @@ class Circumstances:
         others = _busy_cores(turns)
         if others > _QUIET_LOAD * num_cores:
             yield f"other processes kept {others:.1f} of {num_cores} cores busy"
+        apart = _apart(turns) if threads == num_cores else 0
+        if apart:
+            yield f"the cores shared no cache in {apart} of {len(turns)} rounds"
         if not self.is_settled:
             yield f"times did not settle in {effort.max_warm_s:g} s"
         times_ms = [time_ms for turn in turns for time_ms in turn.times_ms]
@@ -68,6 +72,11 @@ class Circumstances:
             yield f"times drifted by {drift - 1:+.0%} from the first rounds to the last"
         if len(times_ms) < effort.min_runs:
             yield f"only {len(times_ms)} of at least {effort.min_runs} passes"
+
+
+def _apart(turns: Sequence[Turn]) -> int:
+    """Returns in how many rounds threads were slow to hand data over to each other."""
+    return sum(turn.probed is not None and turn.probed > SLOW_HANDOVER for turn in turns)
 
 
 def _busy_cores(turns: Sequence[Turn]) -> float:

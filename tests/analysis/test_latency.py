@@ -7,7 +7,8 @@ import pytest
 import torch
 from tiny_runtimes import LITTLE, SIZE, FakeRuntime, subject, tiny_spec
 
-from analysis import timing
+from analysis import latency, timing, verdicts
+from analysis.handover import handover_slowdown
 from analysis.latency import RUNTIMES, measure_latencies, measure_latency, random_module
 from blocks import BranchworkError, ImageSize
 
@@ -51,6 +52,31 @@ def test_percentiles_are_those_of_all_passes(fake, monkeypatch):
     assert found.p99_ms == pytest.approx(8.85)
     assert found.cv == pytest.approx(math.sqrt(9.5) / 4)
     assert (found.kernels, found.version) == (7, "")
+
+
+def test_cores_that_share_no_cache_are_told(monkeypatch):
+    monkeypatch.setattr(latency, "usable_cores", lambda: (0, 1))
+    monkeypatch.setattr(verdicts, "usable_cores", lambda: (0, 1))
+    asked = []
+
+    def far(threads):
+        asked.append(threads)
+        return 3.3
+
+    monkeypatch.setattr(latency, "handover_slowdown", far)
+    subjects = [subject(), subject(threads=2)]
+    one, all_cores = measure_latencies(subjects, effort=LITTLE).measured
+    assert "the cores shared no cache in 2 of 2 rounds" in all_cores.latency.verdict
+    assert "cache" not in one.latency.verdict
+    assert asked == [2, 2, 2, 2]
+    measure_latencies([subject()], effort=LITTLE)
+    assert len(asked) == 4
+
+
+def test_handing_over_is_compared_with_keeping():
+    before = torch.get_num_threads()
+    assert 0.05 < handover_slowdown(2) < 1000
+    assert torch.get_num_threads() == before
 
 
 def test_subjects_are_compared_with_the_first():

@@ -54,6 +54,21 @@ def turn_of(index, number, *times_ms):
     )
 
 
+def test_a_probe_is_made_before_every_turn(clock):
+    log, numbers = [], itertools.count(1)
+
+    def probe():
+        log.append("?")
+        return float(next(numbers))
+
+    things = [Thing(clock, log, name, itertools.repeat(0.01)) for name in "ab"]
+    turns = list(take_turns(things, EFFORT, probe))
+    assert [turn.probed for turn in turns] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert "".join(log).startswith("?<a")
+    assert "?<b" in "".join(log)
+    assert {turn.probed for turn in take_turns(things, EFFORT)} == {None}
+
+
 def test_rounds_go_through_things_to_and_fro(clock):
     log = []
     things = [Thing(clock, log, name, itertools.repeat(0.01)) for name in "abc"]

@@ -98,8 +98,8 @@ def test_an_image_that_does_not_fit_one_network_leaves_the_other(command, tmp_pa
 def test_ctrl_c_prints_what_there_is(command, monkeypatch):
     turns = timing.take_turns
 
-    def interrupted(things, effort):
-        yield next(turns(things, effort))
+    def interrupted(*asked):
+        yield next(turns(*asked))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(latency, "take_turns", interrupted)
