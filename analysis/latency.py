@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -32,6 +31,10 @@ __all__ = [
     "measure_latency",
     "random_module",
 ]
+
+
+_BOTH = 2
+"""Cores of a machine that uses both: a host can move them apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,10 +268,9 @@ class _Bench:
             yield count / total
 
     def _probe(self) -> Callable[[], float] | None:
-        """Returns what tells whether the cores share a cache, if anything uses all of them."""
-        num_cores = len(usable_cores())
-        threads = {entry.subject.conditions.threads for entry in self._entries}
-        return partial(handover_slowdown, num_cores) if num_cores in threads - {1} else None
+        """Returns what tells whether two cores share a cache, if anything uses both."""
+        uses_both = any(entry.circumstances.used_both_cores for entry in self._entries)
+        return handover_slowdown if uses_both else None
 
     def observe(self) -> None:
         """Asks every runtime what it executed, now that nothing is timed any more."""
@@ -306,7 +308,11 @@ class _Bench:
             prepared=prepared,
             difference=difference,
             circumstances=Circumstances(
-                known=self._known, outputs=difference.objection, is_settled=is_settled
+                known=self._known,
+                outputs=difference.objection,
+                is_settled=is_settled,
+                used_both_cores=runtime.uses_cores
+                and subject.conditions.threads == len(usable_cores()) == _BOTH,
             ),
         )
 

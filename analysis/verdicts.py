@@ -30,11 +30,13 @@ class Circumstances:
         known: What the caller knows of other load on the machine, or ``quiet``.
         outputs: What is wrong with the outputs, "" if nothing is.
         is_settled: Whether the times had become stable before they were noted.
+        used_both_cores: Whether a network ran on both of two cores, which a host can move apart.
     """
 
     known: str
     outputs: str
     is_settled: bool
+    used_both_cores: bool = False
 
     def verdict(self, turns: Sequence[Turn], threads: int, effort: Effort) -> str:
         """Returns ``quiet``, or everything that disturbed.
@@ -58,7 +60,7 @@ class Circumstances:
         others = _busy_cores(turns)
         if others > _QUIET_LOAD * num_cores:
             yield f"other processes kept {others:.1f} of {num_cores} cores busy"
-        apart = _apart(turns) if threads == num_cores else 0
+        apart = _apart(turns) if self.used_both_cores else 0
         if apart:
             yield f"the cores shared no cache in {apart} of {len(turns)} rounds"
         if not self.is_settled:
@@ -75,7 +77,7 @@ class Circumstances:
 
 
 def _apart(turns: Sequence[Turn]) -> int:
-    """Returns in how many rounds threads were slow to hand data over to each other."""
+    """Returns in how many rounds two cores were slow to hand data over to each other."""
     return sum(turn.probed is not None and turn.probed > SLOW_HANDOVER for turn in turns)
 
 

@@ -6,7 +6,6 @@ import io
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import nn
@@ -47,8 +46,8 @@ def run() -> Table:
     ]
     for entry in entries:
         warm(entry.prepared, THOROUGH.max_warm_s)
-    probe = partial(handover_slowdown, _THREADS)
-    turns = list(take_turns([entry.prepared for entry in entries], _EFFORT, probe))
+    prepared = [entry.prepared for entry in entries]
+    turns = list(take_turns(prepared, _EFFORT, handover_slowdown))
     of = [_close([turn for turn in turns if turn.index == place]) for place in range(len(entries))]
     eager_base = of[0]
     rows = []

@@ -34,6 +34,11 @@ _NUM_BEFORE_CAPTURE = 3
 class CudaRuntime(PyTorchRuntime):
     """What the three have in common."""
 
+    @property
+    def uses_cores(self) -> bool:
+        """No: they wait for the GPU."""
+        return False
+
     def missing(self) -> Problem | None:
         """Says so where there is no GPU."""
         if torch.cuda.is_available():

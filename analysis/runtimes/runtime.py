@@ -110,6 +110,11 @@ class Runtime(ABC):
     def dtypes(self) -> tuple[str, ...]:
         """The number formats that it can be asked for."""
 
+    @property
+    def uses_cores(self) -> bool:
+        """Whether networks run on the processor's cores; not so on a GPU."""
+        return True
+
     @abstractmethod
     def missing(self) -> Problem | None:
         """Returns what it lacks on this machine, None if it can run."""

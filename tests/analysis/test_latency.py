@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_runtimes import LITTLE, SIZE, FakeRuntime, subject, tiny_spec
 
-from analysis import latency, timing, verdicts
+from analysis import handover, latency, timing, verdicts
 from analysis.handover import handover_slowdown
 from analysis.latency import RUNTIMES, measure_latencies, measure_latency, random_module
 from blocks import BranchworkError, ImageSize
@@ -59,8 +59,8 @@ def test_cores_that_share_no_cache_are_told(monkeypatch):
     monkeypatch.setattr(verdicts, "usable_cores", lambda: (0, 1))
     asked = []
 
-    def far(threads):
-        asked.append(threads)
+    def far():
+        asked.append("far")
         return 3.3
 
     monkeypatch.setattr(latency, "handover_slowdown", far)
@@ -68,14 +68,28 @@ def test_cores_that_share_no_cache_are_told(monkeypatch):
     one, all_cores = measure_latencies(subjects, effort=LITTLE).measured
     assert "the cores shared no cache in 2 of 2 rounds" in all_cores.latency.verdict
     assert "cache" not in one.latency.verdict
-    assert asked == [2, 2, 2, 2]
+    assert len(asked) == 4
     measure_latencies([subject()], effort=LITTLE)
     assert len(asked) == 4
 
 
-def test_handing_over_is_compared_with_keeping():
+def test_only_two_cores_that_are_both_used_can_be_apart(fake, monkeypatch):
+    monkeypatch.setattr(latency, "handover_slowdown", lambda: 3.3)
+    fake("elsewhere", uses_cores=False)
+    for cores, asked in (
+        ((0, 1), subject("elsewhere", threads=2)),
+        ((0, 1, 2), subject(threads=3)),
+    ):
+        monkeypatch.setattr(latency, "usable_cores", lambda cores=cores: cores)
+        (found,) = measure_latencies([asked], effort=LITTLE).measured
+        assert "cache" not in found.latency.verdict
+
+
+def test_handing_over_is_compared_with_keeping(monkeypatch):
     before = torch.get_num_threads()
-    assert 0.05 < handover_slowdown(2) < 1000
+    times_s = {1: iter([9e-5, 4e-5, 5e-5] * 20), 2: iter([9e-5, 8e-5, 7e-5] * 20)}
+    monkeypatch.setattr(handover, "_turned_s", lambda _: next(times_s[torch.get_num_threads()]))
+    assert handover_slowdown() == pytest.approx(7 / 4)
     assert torch.get_num_threads() == before
 
 

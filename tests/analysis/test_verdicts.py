@@ -18,7 +18,9 @@ EFFORT = Effort(min_runs=20, min_duration_s=0.0, max_duration_s=9.0, max_warm_s=
 CALM = [10.0] * 5
 
 
-def verdict(rounds, *, busy=0.0, threads=1, known="quiet", outputs="", settled=True, probed=None):
+def verdict(
+    rounds, *, busy=0.0, threads=1, known="quiet", outputs="", settled=True, probed=None, both=False
+):
     turns = [
         Turn(
             index=0,
@@ -30,7 +32,7 @@ def verdict(rounds, *, busy=0.0, threads=1, known="quiet", outputs="", settled=T
         )
         for number, times in enumerate(rounds)
     ]
-    said = Circumstances(known=known, outputs=outputs, is_settled=settled)
+    said = Circumstances(known=known, outputs=outputs, is_settled=settled, used_both_cores=both)
     return said.verdict(turns, threads, EFFORT)
 
 
@@ -43,9 +45,9 @@ def verdict(rounds, *, busy=0.0, threads=1, known="quiet", outputs="", settled=T
         (lambda: verdict([CALM] * 4, threads=8), "8 threads shared 4 cores"),
         (lambda: verdict([CALM] * 4, busy=0.39), "quiet"),
         (lambda: verdict([CALM] * 4, busy=1.5), "other processes kept 1.5 of 4 cores busy"),
-        (lambda: verdict([CALM] * 4, threads=4, probed=[1.0, 1.5, 1.9, 1.1]), "quiet"),
+        (lambda: verdict([CALM] * 4, both=True, probed=[1.0, 1.5, 1.9, 1.1]), "quiet"),
         (
-            lambda: verdict([CALM] * 4, threads=4, probed=[1.0, 3.2, 3.5, 1.1]),
+            lambda: verdict([CALM] * 4, both=True, probed=[1.0, 3.2, 3.5, 1.1]),
             "the cores shared no cache in 2 of 4 rounds",
         ),
         (lambda: verdict([CALM] * 4, threads=2, probed=[3.0] * 4), "quiet"),

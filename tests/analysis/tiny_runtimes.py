@@ -40,13 +40,16 @@ class FakeRuntime(Runtime):
         outputs: Makes the outputs of a module and images.
         on_run: Is called at every pass.
         layer_times_ms: What it says of layers.
+        uses_cores: Whether it runs on the processor.
     """
 
     name = "fake"
+    uses_cores = True
     package = "no-such-package"
     dtypes = ("float32",)
 
-    def __init__(self, outputs=None, on_run=lambda: None, layer_times_ms=None):
+    def __init__(self, outputs=None, on_run=lambda: None, layer_times_ms=None, *, uses_cores=True):
+        self.uses_cores = uses_cores
         self.outputs = outputs or (lambda module, images: (module(images),))
         self.on_run = on_run
         self.times_ms = layer_times_ms
