@@ -82,18 +82,48 @@ class Builder:
     def module(self) -> fx.GraphModule:
         """Returns the graph as a module, without what nothing depends on."""
         self.graph.eliminate_dead_code()
-        constants: dict[str, Tensor] = {}
+        constants = _Constants()
         for node in self.graph.nodes:
             if node.op == "get_attr":
                 # A name that only dropped constants had is free again.
-                value, name = self.value(node), self._names[str(node.target)]
-                number = 1
-                while name in constants and constants[name] is not value:
-                    number += 1
-                    name = f"{self._names[str(node.target)]}_{number}"
-                constants[name] = value
-                node.target = name
-        return fx.GraphModule(constants, self.graph)
+                name = str(node.target)
+                node.target = constants.add(self._names[name], self.value(node))
+        return fx.GraphModule(constants.values, self.graph)
+
+
+class _Constants:
+    """Constants by names of which none is what others lie in.
+
+    Attributes:
+        values: The constants.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, Tensor] = {}
+        self._folders: set[str] = set()
+
+    def add(self, wanted: str, value: Tensor) -> str:
+        """Adds a constant; returns its name, which is numbered where another has it."""
+        *folders, last = wanted.split(".")
+        path = ""
+        for folder in folders:
+            path = self._free(f"{path}{folder}", None) + "."
+            self._folders.add(path.removesuffix("."))
+        name = self._free(f"{path}{last}", value)
+        self.values[name] = value
+        return name
+
+    def _free(self, wanted: str, value: Tensor | None) -> str:
+        """Returns a free name; that of the same constant, or for no value a folder's, is one."""
+        name, number = wanted, 1
+        while self._is_taken(name, value):
+            number += 1
+            name = f"{wanted}_{number}"
+        return name
+
+    def _is_taken(self, name: str, value: Tensor | None) -> bool:
+        is_folder_taken = value is not None and name in self._folders
+        return is_folder_taken or (name in self.values and self.values[name] is not value)
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:

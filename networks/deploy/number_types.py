@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from networks.deploy.building import shape_of
+from networks.deploy.building import constants_of, shape_of
 from networks.deploy.capturing import DTYPE
 
 
@@ -23,7 +23,7 @@ class NumberTypes(fx.Interpreter):
         (image,) = (node for node in module.graph.nodes if node.op == "placeholder")
         self._dtypes: dict[str, torch.dtype] = {}
         with torch.no_grad():
-            self.run(torch.zeros(shape_of(image), dtype=image.meta[DTYPE]))
+            self.run(_empty(image, module))
 
     def of(self, node: fx.Node) -> torch.dtype | None:
         """Returns the type of a node's numbers; None where it makes several tensors."""
@@ -35,3 +35,14 @@ class NumberTypes(fx.Interpreter):
         if isinstance(found, Tensor):
             self._dtypes[n.name] = found.dtype
         return found
+
+
+def _empty(image: fx.Node, module: fx.GraphModule) -> Tensor:
+    """Returns an empty image, of the numbers and on the device of what the module was made of.
+
+    It may have been moved, or given other numbers, since it was captured.
+    """
+    floats = [each for each in constants_of(module).values() if each.is_floating_point()]
+    empty = torch.zeros(shape_of(image), dtype=image.meta[DTYPE])
+    alike = [each for each in floats if each.dtype is empty.dtype] or floats
+    return empty.to(alike[0]) if alike else empty

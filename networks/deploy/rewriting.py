@@ -40,7 +40,8 @@ def rewrite(module: nn.Module, size: ImageSize, *, batch: int = 1) -> nn.Module:
     Batch norms, constant factors and parallel branches go into convolutions; channel shuffles,
     splits and concatenations into the order of weights; what several branches do side by side is
     done at once; sums over upsampled tensors are nested; what nobody reads any more is written
-    over. Outputs differ only by rounding, since additions are made in another order. Shapes are
+    over. Outputs differ only by rounding, since additions are made in another order; where a
+    network computes numbers that are not finite, they may reach other channels. Shapes are
     fixed, nothing can be trained any more nor gradients taken, and weights lie in memory channels
     last, which PyTorch's convolutions on a CPU are fastest with.
 

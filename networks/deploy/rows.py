@@ -20,6 +20,8 @@ from networks.deploy.convolutions import Convolution, read_convolution
 from networks.deploy.following import activations_behind, disjoint_slices, only_user
 
 _POINT = (1, 1)
+_MOST_REPEATS = 8
+"""Of a row or column; each repeats rows of a matrix, and PyTorch's repeats are equal so far."""
 _CHANNELS_LAST = [0, 2, 3, 1]
 _CHANNELS_FIRST = [0, 3, 1, 2]
 
@@ -30,6 +32,7 @@ class _Product(NamedTuple):
     Attributes:
         node: What makes it.
         maps: The maps.
+        replaced: What is not made any more: upsampled weights and products.
         gate: One number for each channel, or None.
         rows: Rows of the maps that have the same weights.
         columns: Columns that have.
@@ -37,6 +40,7 @@ class _Product(NamedTuple):
 
     node: fx.Node
     maps: fx.Node
+    replaced: tuple[fx.Node, ...]
     gate: fx.Node | None
     rows: int
     columns: int
@@ -84,11 +88,18 @@ def multiply_rows(module: fx.GraphModule) -> fx.GraphModule:
             continue
         behind = activations_behind(node)
         weights = _read([node, *behind][-1])
-        if any(each.product is not None for each in weights):
+        if any(each.product is not None for each in weights) and _are_apart(weights):
             _write(build, conv, node, behind, weights)
             # Nothing that comes later is to be found read by what nobody needs any more.
             build.graph.eliminate_dead_code()
     return build.module()
+
+
+def _are_apart(weights: list[_Weights]) -> bool:
+    """Tells whether no product is of what another one makes."""
+    products = [each.product for each in weights if each.product is not None]
+    replaced = {node for each in products for node in each.replaced}
+    return not any(each.maps in replaced for each in products)
 
 
 def _read(node: fx.Node) -> list[_Weights]:
@@ -109,17 +120,26 @@ def _product(weights: fx.Node) -> _Product | None:
     if node is None or node.target is not aten.mul.Tensor or factors is None:
         return None
     maps = _other(node, upsampled)
-    if maps is None or shape_of(maps) != shape_of(node) or is_accumulated(maps):
+    if maps is None or not shape_of(maps) == shape_of(upsampled) == shape_of(node):
         return None
-    return _gated(_Product(node, maps, None, *factors))
+    return (
+        None
+        if is_accumulated(maps)
+        else _gated(_Product(node, maps, (upsampled, node), None, *factors))
+    )
 
 
 def _factors(upsampled: fx.Node) -> tuple[int, int] | None:
-    """Returns how often rows and columns are repeated, if each is equally often."""
+    """Returns how often rows and columns are repeated, if each is equally often, and not too often.
+
+    What has a single place is a gate, which need not be repeated.
+    """
     source, _, *scales = arguments_of(upsampled)
     sides = list(zip(shape_of(upsampled)[2:], shape_of(source)[2:], strict=True))
     rows, columns = (large // small for large, small in sides)
-    if any(large % small for large, small in sides):
+    if any(large % small for large, small in sides) or max(rows, columns) > _MOST_REPEATS:
+        return None
+    if shape_of(source)[2:] == _POINT:
         return None
     if any(
         scale not in (None, factor) for scale, factor in zip(scales, (rows, columns), strict=False)
@@ -136,11 +156,11 @@ def _gated(product: _Product) -> _Product | None:
     gate = _other(outer, product.node)
     if gate is None or not is_maps(gate) or shape_of(gate)[2:] != _POINT:
         return product
-    if shape_of(gate) != (1, shape_of(product.node)[1], *_POINT) or shape_of(outer)[0] > 1:
+    if shape_of(gate) != (1, shape_of(product.node)[1], *_POINT):
         # Rows of all images stand in one dimension, so no image can have a gate of its own; and
         # multiplied later, the maps would be read and written once more.
         return None
-    return product._replace(node=outer, gate=gate)
+    return product._replace(node=outer, gate=gate, replaced=(*product.replaced, outer))
 
 
 def _other(product: fx.Node, factor: fx.Node) -> fx.Node | None:

@@ -95,6 +95,15 @@ FOUND = {
     "weights of two branches": (_weighted, 1),
     "weights and a gate": (_gated, 1),
     "weights of three branches": (_three_scales, 2),
+    # The second product stays, as nobody but its sum and the first one reads the maps.
+    "maps that are accumulated behind others": (
+        lambda n, x, y: F.relu(n.mixed(x * up(n.weights(y)[:, :4])) + x) * up(n.weights(y)[:, 4:8]),
+        1,
+    ),
+    "weights and one gate for all images": (
+        lambda n, x, y: n.mixed(x * up(n.weights(y)[:, :4]) * n.last.weight[:1].sigmoid()),
+        1,
+    ),
     "all that a convolution makes": (
         lambda n, _x, y: torch.cat([y, y], 1)[:, :9] * up(F.relu(n.cross(F.avg_pool2d(y, 2)))),
         1,
@@ -122,6 +131,16 @@ LEFT = {
     "upsampled weights that are squared": lambda n, _x, y: (w := up(n.weights(y)[:, :4])) * w,
     "weights that are added": lambda n, x, y: x + up(n.weights(y)[:, :4]),
     "weights times one row": lambda n, x, y: x.mean(2, keepdim=True) * up(n.weights(y)[:, :4]),
+    "one weight for all channels": lambda n, x, y: x * up(n.weights(y)[:, :1]),
+    "one row of weights": lambda n, x, y: x * F.interpolate(n.weights(y)[:, :4, :1], (1, 16)),
+    "weights of a single place": lambda n, x, y: (
+        x * F.interpolate(n.weights(y.mean((2, 3), keepdim=True))[:, :4], (8, 16))
+    ),
+    "weights that are repeated too often": lambda n, x, y: (
+        x * F.interpolate(n.weights(y[:, :, :, :1])[:, :4], (8, 16))
+    ),
+    "products of products": lambda n, x, y: x * up((w := n.weights(y))[:, :4]) * up(w[:, 4:8]),
+    "weights of weights": lambda n, _x, y: up((w := n.weights(y))[:, :4]) * up(w[:, 4:8]),
     "weights times a number": lambda n, _x, y: up(n.weights(y)[:, :4]) * 3,
     "maps that are accumulated": _accumulated,
 }
@@ -278,22 +297,62 @@ def test_convolutions_that_pick_can_be_undone():
     assert torch.equal(indices[0], PICKED)
 
 
-@pytest.mark.parametrize(
-    ("row", "bias"), [((0.0, 1, 1, 0), 0), ((0.0, 2, 0, 0), 0), ((1.0, 0, 0, 0), 1)]
-)
-def test_other_convolutions_pick_nothing(row, bias):
+def test_a_network_s_own_convolutions_pick_nothing():
     _, graph = captured(lambda n, x, _y: F.relu(n.last(x)))
     with torch.no_grad():
-        weight, shift = (
-            each for name, each in graph.named_buffers() if name in ("last.weight", "last.bias")
-        )
-        weight.zero_()
-        weight[:, 0] = 1
-        shift.zero_()
-        assert count(convolutions_to_picks(graph), aten.index_select.default) == 1
-        weight[2] = torch.tensor(row)[:, None, None]
-        shift[1] = bias
+        for name, each in graph.named_buffers():
+            if name.startswith("last"):
+                each.zero_()
+            if name == "last.weight":
+                each[:, 0] = 1
     assert count(convolutions_to_picks(graph), aten.index_select.default) == 0
+
+
+class Picking(nn.Module):
+    """Picks channels, beside a constant of the name that the pick would get."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("pick", torch.arange(8.0).reshape(1, 8, 1, 1))
+        self.wide = nn.Conv2d(3, 4, 1)
+
+    def forward(self, image):
+        return self.wide(image).index_select(1, PICKED) * self.pick[:, :4].double().float() + 1
+
+
+def test_a_constant_of_the_same_name_keeps_it():
+    module = Picking().eval()
+    for made in (rewrite(module, SIZE), pick(as_channels(capture(module, SIZE)))):
+        image = torch.randn(1, 3, SIZE.height, SIZE.width)
+        with torch.no_grad():
+            assert torch.allclose(made(image), module(image), atol=1e-5)
+        names = {name for name, _ in made.named_buffers()}
+        assert not any(f"{name}.weight" in names for name in names)
+
+
+@pytest.mark.parametrize("converted", [torch.float64, torch.bfloat16])
+def test_a_rewritten_network_may_be_given_other_numbers(converted):
+    module = Picking().eval()
+    made = finish(rewrite(module, SIZE).to(converted), blocked=False)
+    image = torch.randn(1, 3, SIZE.height, SIZE.width)
+    with torch.no_grad():
+        got = made(image.to(converted)).float()
+        assert torch.allclose(got, module(image), atol=0.2, rtol=0.02)
+
+
+def test_picked_numbers_keep_their_type():
+    constant = torch.ones(1, 4, 1, 1, dtype=torch.float64)
+
+    def function(_net, fine, _coarse):
+        return fine.double() * constant, F.relu(fine).index_select(1, PICKED)
+
+    module = Weighted(function).eval()
+    made = pick(as_channels(capture(module, SIZE)))
+    image = torch.randn(1, 3, SIZE.height, SIZE.width)
+    with torch.no_grad():
+        for one, other in zip(made(image), module(image), strict=True):
+            assert one.dtype is other.dtype
+            assert torch.equal(one, other)
 
 
 def picked_from(graph):
