@@ -21,6 +21,8 @@ SHAPE = "shape"
 
 DTYPE = "dtype"
 """Key of the image's ``meta``: the type of its numbers."""
+TYPES = "types"
+"""Key of the image's ``meta``: the types of all constants that are no whole numbers."""
 
 
 class CaptureError(BranchworkError):
@@ -85,6 +87,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # as PyTorc
         """Returns the graph, which puts out what the module did."""
         self._graph.output(tree_map(self._as_node, outputs))
         self._graph.eliminate_dead_code()
+        floats = (each for each in self._constants.values() if each.is_floating_point())
+        (image,) = (node for node in self._graph.nodes if node.op == "placeholder")
+        image.meta[TYPES] = frozenset(each.dtype for each in floats)
         return fx.GraphModule(self._constants, self._graph)
 
     def __torch_dispatch__(

@@ -112,7 +112,8 @@ class Layout:
             order = self._rebuilding.value(node.args[2])
             if order is None:
                 return None
-            picked = order.tolist()
+            # A single number picks one channel, as a list of one does.
+            picked = order.reshape(-1).tolist()
         whole = self._of(sources[0])
         return self._widened([whole[channel] for channel in picked])
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 
 from networks.deploy.building import constants_of, shape_of
-from networks.deploy.capturing import DTYPE
+from networks.deploy.capturing import DTYPE, TYPES
 
 
 class NumberTypes(fx.Interpreter):
@@ -45,4 +45,8 @@ def _empty(image: fx.Node, module: fx.GraphModule) -> Tensor:
     floats = [each for each in constants_of(module).values() if each.is_floating_point()]
     empty = torch.zeros(shape_of(image), dtype=image.meta[DTYPE])
     alike = [each for each in floats if each.dtype is empty.dtype] or floats
-    return empty.to(alike[0]) if alike else empty
+    if not alike:
+        return empty
+    at_first = image.meta[TYPES]
+    is_converted = empty.dtype in at_first or alike[0].dtype not in at_first
+    return empty.to(alike[0]) if is_converted else empty.to(alike[0].device)

@@ -86,7 +86,8 @@ def _index_select(call: Call) -> Value:
     axis = call["dim"] % len(call.out)
     order = call.constant(call["index"])
     if (axis, len(call.out)) == (1, _MAPS) and order is not None:
-        return _pick_channels(call, call.value("self"), call.shape("self"), order.tolist())
+        places = order.reshape(-1).tolist()
+        return _pick_channels(call, call.value("self"), call.shape("self"), places)
     return call.add("Gather", [call.value("self"), call.value("index")], {"axis": axis})
 
 

@@ -50,6 +50,7 @@ def _may_convolve(node: fx.Node, most_ins: int) -> bool:
 
 def _pick(rebuilding: Rebuilding, node: fx.Node, order: Tensor, dtype: torch.dtype) -> Convolution:
     source, address = arguments_of(node)[0], address_of(node)
+    order = order.reshape(-1)
     weight = rebuilding.any_constant.new_zeros(len(order), shape_of(source)[1], 1, 1, dtype=dtype)
     weight[torch.arange(len(order)), order] = 1
     return Convolution(

@@ -320,7 +320,7 @@ class Picking(nn.Module):
         return self.wide(image).index_select(1, PICKED) * self.pick[:, :4].double().float() + 1
 
 
-def test_a_constant_of_the_same_name_keeps_it():
+def test_a_constant_of_the_same_name_is_not_in_the_way():
     module = Picking().eval()
     for made in (rewrite(module, SIZE), pick(as_channels(capture(module, SIZE)))):
         image = torch.randn(1, 3, SIZE.height, SIZE.width)
@@ -338,6 +338,41 @@ def test_a_rewritten_network_may_be_given_other_numbers(converted):
     with torch.no_grad():
         got = made(image.to(converted)).float()
         assert torch.allclose(got, module(image), atol=0.2, rtol=0.02)
+
+
+DOUBLE = torch.rand(1, 3, 1, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+class Scaling(nn.Module):
+    """Has constants of another type than the image alone."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.register_buffer("scale", DOUBLE)
+        self.function = function
+
+    def forward(self, image):
+        return self.function(image, self.scale)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, scale: F.relu(x) * scale,
+        lambda x, scale: (x * scale, x.sin().index_select(1, torch.tensor([2, 1, 0])).sin()),
+        lambda x, scale: x.index_select(1, torch.tensor(2)).sin() * scale,
+    ],
+)
+def test_constants_of_another_type_alone_are_no_conversion(function):
+    module = Scaling(function).eval()
+    made = rewrite(module, SIZE)
+    image = torch.randn(1, 3, SIZE.height, SIZE.width)
+    with torch.no_grad():
+        expected, got = module(image), made(image)
+    pairs = zip(expected, got, strict=True) if isinstance(expected, tuple) else [(expected, got)]
+    for one, other in pairs:
+        assert one.dtype is other.dtype
+        assert torch.allclose(one, other)
 
 
 def test_picked_numbers_keep_their_type():
