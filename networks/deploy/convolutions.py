@@ -33,12 +33,12 @@ class Convolution:
     name: str
     weight: Tensor
     bias: Tensor
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    transposed: bool
-    output_padding: tuple[int, ...]
-    groups: int
+    stride: tuple[int, ...] = (1, 1)
+    padding: tuple[int, ...] = (0, 0)
+    dilation: tuple[int, ...] = (1, 1)
+    transposed: bool = False
+    output_padding: tuple[int, ...] = (0, 0)
+    groups: int = 1
     address: str
 
     @property
@@ -155,6 +155,17 @@ def read_convolution(builder: Builder, node: fx.Node) -> Convolution | None:
     )
 
 
+def read_pointwise(builder: Builder, node: fx.Node) -> Convolution | None:
+    """Returns a node as a convolution that mixes the channels of each place, if it is one.
+
+    Args:
+        builder: The graph.
+        node: Any of its nodes.
+    """
+    conv = read_convolution(builder, node)
+    return conv if conv is not None and conv.is_dense and conv.is_pointwise else None
+
+
 def tiling(source: fx.Node, weight: Tensor, *, what: str, address: str) -> Convolution:
     """Returns the depthwise convolution whose windows lie side by side.
 
@@ -170,10 +181,6 @@ def tiling(source: fx.Node, weight: Tensor, *, what: str, address: str) -> Convo
         weight=weight,
         bias=torch.zeros_like(weight[:, 0, 0, 0]),
         stride=tuple(weight.shape[2:]),
-        padding=(0, 0),
-        dilation=(1, 1),
-        transposed=False,
-        output_padding=(0, 0),
         groups=len(weight),
         address=address,
     )

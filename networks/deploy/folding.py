@@ -158,11 +158,6 @@ def _identity(source: fx.Node, name: str, like: Tensor, address: str) -> Convolu
         name=f"{name.removesuffix('weight')}weight",
         weight=like.new_ones(len(like), 1, 1, 1),
         bias=like.new_zeros(len(like)),
-        stride=(1, 1),
-        padding=(0, 0),
-        dilation=(1, 1),
-        transposed=False,
-        output_padding=(0, 0),
         groups=len(like),
         address=address,
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 from torch import fx
 
-from networks.deploy.building import aten
+from networks.deploy.building import Builder, address_of, aten
 from networks.deploy.cuts import ChannelSlice, read_slice
 
-_ACTIVATIONS = frozenset({aten.relu.default, aten.sigmoid.default})
+ACTIVATIONS = frozenset({aten.relu.default, aten.sigmoid.default})
+"""Activations that are done once for several convolutions, or several times for one."""
 
 
 def activations_behind(node: fx.Node) -> list[fx.Node]:
@@ -19,10 +21,24 @@ def activations_behind(node: fx.Node) -> list[fx.Node]:
         node: Any node.
     """
     found: list[fx.Node] = []
-    while (user := only_user(node)) is not None and user.target in _ACTIVATIONS:
+    while (user := only_user(node)) is not None and user.target in ACTIVATIONS:
         found.append(user)
         node = user
     return found
+
+
+def with_activations(build: Builder, made: fx.Node, behind: Iterable[fx.Node]) -> fx.Node:
+    """Appends activations to what a graph under construction makes; returns the last one.
+
+    Args:
+        build: The graph.
+        made: What they are computed of.
+        behind: Activations that were computed of something else, one by one.
+    """
+    for activation in behind:
+        address = address_of(activation)
+        made = build.call(activation.target, made, address=address)  # type: ignore[arg-type]
+    return made
 
 
 def disjoint_slices(node: fx.Node) -> list[tuple[ChannelSlice, fx.Node]]:

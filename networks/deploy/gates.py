@@ -15,7 +15,7 @@ from networks.deploy.building import (
     aten,
     shape_of,
 )
-from networks.deploy.convolutions import Convolution, read_convolution
+from networks.deploy.convolutions import Convolution, read_pointwise
 from networks.deploy.pools import is_tiling
 from networks.deploy.sorting import sort_nodes
 
@@ -113,8 +113,7 @@ def _read(build: Builder, node: fx.Node) -> Gate | None:
 def _point_conv(build: Builder, node: object) -> Convolution | None:
     if not isinstance(node, fx.Node) or len(node.users) > 1 or shape_of(node)[2:] != _POINT:
         return None
-    conv = read_convolution(build, node)
-    return conv if conv is not None and conv.is_dense and conv.is_pointwise else None
+    return read_pointwise(build, node)
 
 
 def _merge(build: Builder, gates: list[Gate]) -> None:

@@ -6,7 +6,7 @@ from torch import fx
 
 from networks.deploy.accumulating import is_accumulated
 from networks.deploy.building import Builder, Rebuilding, aten, shape_of
-from networks.deploy.convolutions import Convolution, read_convolution
+from networks.deploy.convolutions import Convolution, read_pointwise
 
 _CHANNELS_LAST = [0, 2, 3, 1]
 _MOST_INS = 128
@@ -26,10 +26,8 @@ def heads_to_products(module: fx.GraphModule) -> fx.GraphModule:
     """
     build = Rebuilding(module).copied()
     for node in list(build.graph.nodes):
-        conv = read_convolution(build, node)
-        if conv is None or not conv.is_dense or not conv.is_pointwise:
-            continue
-        if conv.weight.shape[1] > _MOST_INS or is_accumulated(conv.source):
+        conv = read_pointwise(build, node)
+        if conv is None or conv.weight.shape[1] > _MOST_INS or is_accumulated(conv.source):
             continue
         if node.users and all(user.op == "output" for user in node.users):
             with build.graph.inserting_before(node):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import fx
 
-from networks.deploy.building import Rebuilding, address_of, shape_of
-from networks.deploy.convolutions import read_convolution
-from networks.deploy.following import activations_behind, disjoint_slices
+from networks.deploy.building import Rebuilding, shape_of
+from networks.deploy.convolutions import read_pointwise
+from networks.deploy.following import activations_behind, disjoint_slices, with_activations
 
 _POINT = (1, 1)
 
@@ -24,8 +24,8 @@ def part_pairs(module: fx.GraphModule) -> fx.GraphModule:
     """
     build = Rebuilding(module).copied()
     for node in list(build.graph.nodes):
-        conv = read_convolution(build, node)
-        if conv is None or not conv.is_dense or not conv.is_pointwise:
+        conv = read_pointwise(build, node)
+        if conv is None:
             continue
         behind = activations_behind(node)
         slices = disjoint_slices([node, *behind][-1])
@@ -34,8 +34,5 @@ def part_pairs(module: fx.GraphModule) -> fx.GraphModule:
         with build.graph.inserting_before(node):
             for part, user in slices:
                 made = conv.with_rows(range(part.start, part.end)).write(build)
-                for activation in behind:
-                    address = address_of(activation)
-                    made = build.call(activation.target, made, address=address)  # type: ignore[arg-type]
-                user.replace_all_uses_with(made)
+                user.replace_all_uses_with(with_activations(build, made, behind))
     return build.module()

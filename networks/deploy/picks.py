@@ -58,12 +58,6 @@ def _pick(rebuilding: Rebuilding, node: fx.Node, order: Tensor, dtype: torch.dty
         name=f"{address}.pick.weight" if address else "pick.weight",
         weight=weight,
         bias=weight.new_zeros(len(order)),
-        stride=(1, 1),
-        padding=(0, 0),
-        dilation=(1, 1),
-        transposed=False,
-        output_padding=(0, 0),
-        groups=1,
         address=address,
     )
 

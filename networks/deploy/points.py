@@ -12,7 +12,7 @@ from networks.deploy.building import (
     aten,
     shape_of,
 )
-from networks.deploy.convolutions import read_convolution
+from networks.deploy.convolutions import read_pointwise
 from networks.deploy.cuts import read_slice
 
 _POINT = (1, 1)
@@ -54,10 +54,10 @@ class _Vectors:
         if shape_of(source)[2:] != _POINT or rebuilding.value(weight) is None:
             return None
         copied = rebuilding.copy(node, {})
-        conv = read_convolution(rebuilding.build, copied)
+        conv = read_pointwise(rebuilding.build, copied)
         # Nobody may seem to read what it reads.
         rebuilding.build.graph.erase_node(copied)
-        if conv is None or not conv.is_dense or not conv.is_pointwise:
+        if conv is None:
             return None
         rows, columns = conv.weight.shape[:2]
         if max(rows, columns) > _LARGEST:

@@ -16,8 +16,13 @@ from networks.deploy.building import (
     is_maps,
     shape_of,
 )
-from networks.deploy.convolutions import Convolution, read_convolution
-from networks.deploy.following import activations_behind, disjoint_slices, only_user
+from networks.deploy.convolutions import Convolution, read_pointwise
+from networks.deploy.following import (
+    activations_behind,
+    disjoint_slices,
+    only_user,
+    with_activations,
+)
 
 _POINT = (1, 1)
 _MOST_REPEATS = 8
@@ -83,8 +88,8 @@ def multiply_rows(module: fx.GraphModule) -> fx.GraphModule:
     """
     build = Rebuilding(module).copied()
     for node in list(build.graph.nodes):
-        conv = read_convolution(build, node)
-        if conv is None or not conv.is_dense or not conv.is_pointwise:
+        conv = read_pointwise(build, node)
+        if conv is None:
             continue
         behind = activations_behind(node)
         weights = _read([node, *behind][-1])
@@ -122,11 +127,9 @@ def _product(weights: fx.Node) -> _Product | None:
     maps = _other(node, upsampled)
     if maps is None or not shape_of(maps) == shape_of(upsampled) == shape_of(node):
         return None
-    return (
-        None
-        if is_accumulated(maps)
-        else _gated(_Product(node, maps, (upsampled, node), None, *factors))
-    )
+    if is_accumulated(maps):
+        return None
+    return _gated(_Product(node, maps, (upsampled, node), None, *factors))
 
 
 def _factors(upsampled: fx.Node) -> tuple[int, int] | None:
@@ -178,10 +181,8 @@ def _write(
 ) -> None:
     """Repeats rows of a convolution, and multiplies maps with what it makes of them."""
     with build.graph.inserting_before(node):
-        made = conv.with_rows([index for each in weights for index in each.channels]).write(build)
-        for activation in behind:
-            address = address_of(activation)
-            made = build.call(activation.target, made, address=address)  # type: ignore[arg-type]
+        repeated = conv.with_rows([index for each in weights for index in each.channels])
+        made = with_activations(build, repeated.write(build), behind)
         start = 0
         for each in weights:
             end = start + len(each.channels)

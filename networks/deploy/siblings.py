@@ -8,10 +8,9 @@ import torch
 from torch import fx
 
 from networks.deploy.building import Builder, Rebuilding, address_of, aten, shape_of
-from networks.deploy.convolutions import Convolution, read_convolution
+from networks.deploy.convolutions import Convolution, read_pointwise
+from networks.deploy.following import ACTIVATIONS, only_user
 from networks.deploy.sorting import sort_nodes
-
-_ACTIVATIONS = frozenset({aten.relu.default, aten.sigmoid.default})
 
 
 def merge_siblings(module: fx.GraphModule) -> fx.GraphModule:
@@ -27,8 +26,8 @@ def merge_siblings(module: fx.GraphModule) -> fx.GraphModule:
     build = Rebuilding(module).copied()
     families: dict[fx.Node, list[fx.Node]] = {}
     for node in build.graph.nodes:
-        conv = read_convolution(build, node)
-        if conv is not None and conv.is_dense and conv.is_pointwise:
+        conv = read_pointwise(build, node)
+        if conv is not None:
             families.setdefault(conv.source, []).append(node)
     for family in families.values():
         if len(family) > 1:
@@ -38,7 +37,7 @@ def merge_siblings(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _merge(build: Builder, family: list[fx.Node]) -> None:
-    convs = [read_convolution(build, node) for node in family]
+    convs = [read_pointwise(build, node) for node in family]
     read = [conv for conv in convs if conv is not None]
     with build.graph.inserting_before(family[0]):
         made = _stacked(read).write(build)
@@ -68,7 +67,5 @@ def _stacked(convs: list[Convolution]) -> Convolution:
 
 def _only_activation(node: fx.Node) -> fx.Node | None:
     """Returns the activation that alone reads a node, if there is one."""
-    if len(node.users) != 1:
-        return None
-    user = next(iter(node.users))
-    return user if user.target in _ACTIVATIONS else None
+    user = only_user(node)
+    return user if user is not None and user.target in ACTIVATIONS else None
