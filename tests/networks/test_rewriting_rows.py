@@ -16,7 +16,6 @@ from networks.deploy.pairs import part_pairs
 from networks.deploy.picks import picks_to_convolutions
 from networks.deploy.rows import multiply_rows
 
-
 STEPS = [
     multiply_rows,
     part_pairs,
